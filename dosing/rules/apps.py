@@ -1,0 +1,8 @@
+"""The rules app: what the rules say."""
+
+from django.apps import AppConfig
+
+
+class RulesConfig(AppConfig):
+    name = "dosing.rules"
+    label = "rules"

@@ -1,0 +1,7 @@
+"""The monitoring app: what must be done next."""
+
+from django.apps import AppConfig
+
+
+class MonitoringConfig(AppConfig):
+    name = "monitoring"

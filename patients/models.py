@@ -1,0 +1,370 @@
+"""What is true of a patient, and the vocabulary it is said in."""
+
+import uuid
+from decimal import Decimal
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+
+from tacroweb.accounts.models import Clinic
+from tacroweb.audit.models import TrackedModel
+
+
+class Drug(TrackedModel):
+    """A drug of the vocabulary. Rules name drugs by `generic_name`; aliases only help to find them."""
+
+    generic_name = models.CharField(max_length=120, unique=True)
+    aliases = models.TextField(blank=True, help_text="one a line")
+    ingredients = models.TextField(
+        blank=True, help_text="of a combination: one generic name a line; their rules all apply"
+    )
+    atc_codes = models.CharField("ATC codes", max_length=120, blank=True, help_text="blank-separated")
+    rxcui = models.CharField("RxCUI", max_length=20, blank=True)
+    code_source = models.CharField(max_length=200, blank=True)
+    codes_verified = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return self.generic_name
+
+
+class Analyte(TrackedModel):
+    """A measurable quantity, its canonical unit and the limits within which a value is plausible."""
+
+    key = models.CharField(max_length=40, unique=True)
+    name = models.CharField(max_length=120)
+    loinc = models.CharField("LOINC", max_length=20, blank=True)
+    canonical_unit = models.CharField(max_length=40)
+    plausible_low = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
+    plausible_high = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
+    reference_low = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
+    reference_high = models.DecimalField(max_digits=14, decimal_places=6, null=True, blank=True)
+    limits_source = models.CharField(max_length=300, blank=True)
+    limits_origin = models.CharField(max_length=10, default="LOCAL")
+    limits_approved = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AnalyteUnit(TrackedModel):
+    """A unit accepted for an analyte: canonical value = value × numerator / denominator, exactly."""
+
+    analyte = models.ForeignKey(Analyte, on_delete=models.PROTECT, related_name="units")
+    unit = models.CharField(max_length=40, help_text="UCUM")
+    factor_numerator = models.DecimalField(max_digits=20, decimal_places=8)
+    factor_denominator = models.DecimalField(max_digits=20, decimal_places=8, default=Decimal(1))
+    source = models.CharField(max_length=300)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("analyte", "unit"), name="analyte_unit_once"),
+            models.CheckConstraint(
+                condition=Q(factor_numerator__gt=0, factor_denominator__gt=0),
+                name="analyte_unit_factor_positive",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.analyte} in {self.unit}"
+
+
+class Sex(models.TextChoices):
+    FEMALE = "FEMALE", "Female"
+    MALE = "MALE", "Male"
+
+
+class Pregnancy(models.TextChoices):
+    NO = "NO", "No"
+    POSSIBLE = "POSSIBLE", "Possible"
+    PLANNING = "PLANNING", "Planning"
+    YES = "YES", "Yes"
+
+
+class InfectionRisk(models.TextChoices):
+    STANDARD = "STANDARD", "Standard"
+    HIGH = "HIGH", "High"
+
+
+class Cyp3a5(models.TextChoices):
+    EXPRESSER = "EXPRESSER", "Expresser"
+    NON_EXPRESSER = "NON_EXPRESSER", "Non-expresser"
+
+
+class AllergyStatus(models.TextChoices):
+    NOT_RECORDED = "NOT_RECORDED", "Not recorded"
+    NONE_KNOWN = "NONE_KNOWN", "None known"
+    RECORDED = "RECORDED", "Recorded"
+
+
+class Patient(TrackedModel):
+    """A person under care at one clinic. Weight and height are observations."""
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, related_name="patients")
+    mrn = models.CharField("MRN", max_length=40)
+    family_name = models.CharField(max_length=120)
+    given_name = models.CharField(max_length=120)
+    birth_date = models.DateField()
+    sex = models.CharField(max_length=10, choices=Sex.choices)
+    pregnancy = models.CharField(max_length=10, choices=Pregnancy.choices, blank=True)
+    lactating = models.BooleanField(null=True, blank=True)
+    infection_risk = models.CharField(max_length=10, choices=InfectionRisk.choices, blank=True)
+    cyp3a5 = models.CharField("CYP3A5", max_length=15, choices=Cyp3a5.choices, blank=True)
+    hcv_antiviral_course = models.BooleanField(null=True, blank=True)
+    allergy_status = models.CharField(
+        max_length=15, choices=AllergyStatus.choices, default=AllergyStatus.NOT_RECORDED
+    )
+    allergies = models.CharField(max_length=400, blank=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("clinic", "mrn"),
+                name="patient_mrn_once_a_clinic",
+                violation_error_message="A patient with this MRN is registered already.",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("clinic", "family_name", "given_name"), name="patient_by_name"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.family_name.upper()}, {self.given_name}"
+
+    def audit_subject(self) -> str:
+        return f"patient:{self.pk}"
+
+
+class FactsVersion(models.Model):
+    """Counts the changes of a patient's facts. A counter, not a fact: it is not tracked itself.
+
+    Whoever writes a fact raises it and so holds its row lock until commit; an assessment notes the
+    number it was made at, so that a stale one can be told.
+    """
+
+    patient = models.OneToOneField(Patient, on_delete=models.PROTECT, related_name="facts_version")
+    number = models.PositiveBigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"facts {self.number} of patient {self.patient_id}"
+
+
+class PatientFact(TrackedModel):
+    """Base of everything recorded about a patient."""
+
+    patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="%(class)ss")
+
+    class Meta:
+        abstract = True
+
+    def audit_subject(self) -> str:
+        return f"patient:{self.patient_id}"
+
+
+class Sard(models.TextChoices):
+    IIM = "IIM", "Inflammatory myopathy (IIM)"
+    RA = "RA", "Rheumatoid arthritis"
+    SSC = "SSC", "Systemic sclerosis"
+    SJOGREN = "SJOGREN", "Sjögren’s syndrome"  # noqa: RUF001  # a typographic apostrophe
+    MCTD = "MCTD", "Mixed connective tissue disease"
+    SLE = "SLE", "Systemic lupus erythematosus"
+    OTHER = "OTHER", "Another systemic autoimmune rheumatic disease"
+    NONE = "NONE", "No systemic autoimmune rheumatic disease"
+
+
+class Subtype(models.TextChoices):
+    DM = "DM", "Dermatomyositis"
+    PM = "PM", "Polymyositis"
+    CADM = "CADM", "Clinically amyopathic dermatomyositis"
+    ASYS = "ASYS", "Antisynthetase syndrome"
+    IMNM = "IMNM", "Immune-mediated necrotising myopathy"
+
+
+class Line(models.TextChoices):
+    FIRST = "FIRST", "First line"
+    PROGRESSION = "PROGRESSION", "Progression"
+
+
+class Diagnosis(PatientFact):
+    """The disease as it stands; a new assessment of it is a new version of this one row."""
+
+    patient = models.OneToOneField(Patient, on_delete=models.PROTECT, related_name="diagnosis")
+    ild = models.BooleanField("interstitial lung disease", null=True, blank=True)
+    sard = models.CharField("rheumatic disease", max_length=10, choices=Sard.choices, blank=True)
+    subtype = models.CharField(max_length=10, choices=Subtype.choices, blank=True)
+    anti_mda5 = models.BooleanField("anti-MDA5 positive", null=True, blank=True)
+    severe_at_presentation = models.BooleanField(null=True, blank=True)
+    rapidly_progressive = models.BooleanField(null=True, blank=True)
+    line = models.CharField("line of treatment", max_length=15, choices=Line.choices, blank=True)
+
+    class Meta:
+        verbose_name_plural = "diagnoses"
+
+    def __str__(self) -> str:
+        return self.get_subtype_display() or self.get_sard_display() or "Not known"
+
+
+class Route(models.TextChoices):
+    ORAL = "ORAL", "Oral"
+    IV = "IV", "Intravenous"
+    SC = "SC", "Subcutaneous"
+    IM = "IM", "Intramuscular"
+    TOPICAL = "TOPICAL", "Topical"
+    OPHTHALMIC = "OPHTHALMIC", "Eye"
+    INHALED = "INHALED", "Inhaled"
+    NASAL = "NASAL", "Nasal"
+    VAGINAL = "VAGINAL", "Vaginal"
+    RECTAL = "RECTAL", "Rectal"
+    TRANSDERMAL = "TRANSDERMAL", "Transdermal"
+
+
+class CoMedication(PatientFact):
+    """A drug taken, or about to be prescribed, beside tacrolimus. Also grapefruit and supplements."""
+
+    drug = models.ForeignKey(
+        Drug, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    unlisted_name = models.CharField(max_length=200, blank=True)
+    route = models.CharField(max_length=15, choices=Route.choices, blank=True)
+    daily_dose_mg = models.DecimalField(
+        "daily dose, mg", max_digits=9, decimal_places=3, null=True, blank=True
+    )
+    started_on = models.DateField(null=True, blank=True)
+    stopped_on = models.DateField(null=True, blank=True)
+    planned = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(drug__isnull=False, unlisted_name="")
+                | (Q(drug__isnull=True) & ~Q(unlisted_name="")),
+                name="co_medication_listed_or_named",
+                violation_error_message="Choose a drug, or name the one that is not listed.",
+            ),
+            models.CheckConstraint(
+                condition=Q(stopped_on__isnull=True)
+                | Q(started_on__isnull=True)
+                | Q(stopped_on__gte=F("started_on")),
+                name="co_medication_stop_not_before_start",
+                violation_error_message="The stop date is before the start date.",
+            ),
+            models.CheckConstraint(
+                condition=Q(daily_dose_mg__isnull=True) | Q(daily_dose_mg__gt=0),
+                name="co_medication_dose_positive",
+                violation_error_message="A daily dose is more than 0 mg.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.unlisted_name or str(self.drug)
+
+
+class Observation(PatientFact):
+    """A result: as entered and in the analyte's canonical unit. Corrected by a row that replaces it."""
+
+    analyte = models.ForeignKey(Analyte, on_delete=models.PROTECT, related_name="+")
+    entered = models.CharField(max_length=30, help_text="exactly as typed, with any comparator")
+    unit_entered = models.CharField(max_length=40)
+    comparator = models.CharField(max_length=2, blank=True)
+    value = models.DecimalField(max_digits=20, decimal_places=8, help_text="in the canonical unit")
+    drawn_at = models.DateTimeField()
+    hours_since_dose = models.DecimalField(
+        max_digits=5, decimal_places=2, null=True, blank=True,
+        validators=[MinValueValidator(Decimal(0)), MaxValueValidator(Decimal(240))],
+    )
+    assay = models.CharField(max_length=60, blank=True)
+    replaces = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="replaced_by"
+    )
+    withdrawn = models.BooleanField(default=False, help_text="entered in error")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("patient", "analyte", "drawn_at", "entered", "unit_entered"),
+                condition=Q(replaces__isnull=True, withdrawn=False),
+                name="observation_once",
+                violation_error_message="This result is recorded already.",
+            ),
+        )
+        indexes = (
+            models.Index(fields=("patient", "analyte", "-drawn_at"), name="observation_newest"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.analyte_id} {self.entered} {self.unit_entered}"
+
+
+class EventKind(models.TextChoices):
+    TREMOR = "TREMOR", "Tremor"
+    HEADACHE = "HEADACHE", "Headache"
+    MENTAL_STATUS_CHANGE = "MENTAL_STATUS_CHANGE", "Mental status change"
+    SEIZURE = "SEIZURE", "Seizure"
+    VISUAL_DISTURBANCE = "VISUAL_DISTURBANCE", "Visual disturbance"
+    PRES = "PRES", "Posterior reversible encephalopathy (PRES)"
+    INFECTION = "INFECTION", "Infection"
+    MYOCARDIAL_HYPERTROPHY = "MYOCARDIAL_HYPERTROPHY", "Myocardial hypertrophy"
+    RENAL_FAILURE = "RENAL_FAILURE", "Renal failure"
+    VENTRICULAR_DYSFUNCTION_SYMPTOMS = (
+        "VENTRICULAR_DYSFUNCTION_SYMPTOMS",
+        "Symptoms of ventricular dysfunction",
+    )
+    CONGESTIVE_HEART_FAILURE = "CONGESTIVE_HEART_FAILURE", "Congestive heart failure"
+    BRADYARRHYTHMIA = "BRADYARRHYTHMIA", "Bradyarrhythmia"
+    CONGENITAL_LONG_QT = "CONGENITAL_LONG_QT", "Congenital long QT"
+    DIARRHOEA = "DIARRHOEA", "Diarrhoea"
+    HYPERSENSITIVITY = "HYPERSENSITIVITY", "Hypersensitivity"
+
+
+class ClinicalEvent(PatientFact):
+    """Something that happened to the patient, graded 1–4 where graded, until it is resolved."""
+
+    kind = models.CharField(max_length=40, choices=EventKind.choices)
+    grade = models.PositiveSmallIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(4)]
+    )
+    started_on = models.DateField()
+    resolved_on = models.DateField(null=True, blank=True)
+    note = models.CharField(max_length=400, blank=True)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(resolved_on__isnull=True) | Q(resolved_on__gte=F("started_on")),
+                name="event_resolved_not_before_start",
+                violation_error_message="The event is resolved before it starts.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.get_kind_display()
+
+
+class VaccineRoute(models.TextChoices):
+    ORAL = "ORAL", "Oral"
+    IM = "IM", "Intramuscular"
+    SC = "SC", "Subcutaneous"
+    ID = "ID", "Intradermal"
+    INTRANASAL = "INTRANASAL", "Intranasal"
+
+
+class Immunisation(PatientFact):
+    """A vaccine planned or given: a generic name of the vocabulary or an ATC code under J07."""
+
+    vaccine = models.CharField(max_length=120)
+    route = models.CharField(max_length=12, choices=VaccineRoute.choices, blank=True)
+    planned_on = models.DateField(null=True, blank=True)
+    given_on = models.DateField(null=True, blank=True)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(planned_on__isnull=False) | Q(given_on__isnull=False),
+                name="immunisation_planned_or_given",
+                violation_error_message="Give the day it is planned or was given.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.vaccine

@@ -1,0 +1,224 @@
+"""Who is asking, at which clinic, and what they may do: one check behind two doors, pages and API."""
+
+import functools
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Concatenate, ParamSpec, cast
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from rest_framework import authentication, exceptions, permissions
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from tacroweb.audit.signature import Channel, Signature
+
+from .models import ApiToken, Clinic, Membership, User
+from .roles import PERMISSIONS, SCOPE_OF, Permission, Role, Scope
+from .services import digest_of_key
+
+P = ParamSpec("P")
+
+NO_ROLE = "You hold no role at any clinic today. Ask an administrator of your clinic for one."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """One signed-in person at one clinic, for one request."""
+
+    user: User
+    clinic: Clinic
+    clinics: tuple[Clinic, ...]
+    roles: frozenset[Role]
+    channel: str
+    scopes: frozenset[Scope] | None = None
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def can(self, permission: Permission) -> bool:
+        """Do the roles allow it, and the token's scope where there is a token?"""
+        if self.scopes is not None and SCOPE_OF.get(permission) not in self.scopes:
+            return False
+        return any(permission in PERMISSIONS[role] for role in self.roles)
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """The names of everything allowed, for templates."""
+        return frozenset(permission.name for permission in Permission if self.can(permission))
+
+    @property
+    def role_names(self) -> str:
+        """The roles in words, as they are printed beside a signature."""
+        return ", ".join(sorted(str(role.label) for role in self.roles))
+
+    def sign(self, reason: str = "") -> Signature:
+        """This person's hand, for a service's `by`."""
+        return Signature(
+            actor_id=self.user.pk,
+            actor_name=self.user.display_name,
+            role=self.role_names,
+            clinic_id=self.clinic.pk,
+            channel=self.channel,
+            reason=reason.strip(),
+            request_id=self.request_id,
+        )
+
+
+def access_for(
+    user: User,
+    *,
+    today: date,
+    channel: str,
+    clinic_id: int | None = None,
+    scopes: Iterable[str] | None = None,
+) -> Access | None:
+    """The person's access today, at the clinic asked for or else the first; None without a role."""
+    held = [
+        membership
+        for membership in Membership.objects.filter(user=user, from_on__lte=today)
+        .select_related("clinic")
+        .order_by("clinic__name", "role")
+        if membership.until_on is None or membership.until_on >= today
+    ]
+    clinics = tuple({membership.clinic_id: membership.clinic for membership in held}.values())
+    if not clinics or not user.is_active:
+        return None
+    clinic = next((clinic for clinic in clinics if clinic.pk == clinic_id), clinics[0])
+    return Access(
+        user=user,
+        clinic=clinic,
+        clinics=clinics,
+        roles=frozenset(Role(held.role) for held in held if held.clinic_id == clinic.pk),
+        channel=channel,
+        scopes=None if scopes is None else frozenset(Scope(scope) for scope in scopes),
+    )
+
+
+class AccessMiddleware:
+    """Puts `request.access` on each request of a signed-in person and shows the clinic's own time."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        access = None
+        if request.user.is_authenticated:
+            channel = Channel.ADMIN if request.path.startswith("/admin/") else Channel.WEB
+            if request.path.startswith("/api/"):
+                channel = Channel.API
+            access = access_for(
+                cast(User, request.user),
+                today=timezone.localdate(),
+                channel=channel,
+                clinic_id=request.session.get("clinic_id"),
+            )
+        request.access = access  # type: ignore[attr-defined]
+        with timezone.override(access.clinic.zone if access else None):
+            response = self.get_response(request)
+        if request.user.is_authenticated:
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
+def access_context(request: HttpRequest) -> dict[str, object]:
+    """Templates see `access` (None when signed out) and whether this is the fictional clinic."""
+    from django.conf import settings
+
+    return {"access": getattr(request, "access", None), "demo": settings.DEMO}
+
+
+def access_of(request: HttpRequest | Request) -> Access:
+    """The access of a request. Raises `PermissionDenied` for a person without a role."""
+    access = getattr(request, "access", None)
+    if not isinstance(access, Access):
+        raise PermissionDenied(NO_ROLE)
+    return access
+
+
+def requires(
+    permission: Permission,
+) -> Callable[
+    [Callable[Concatenate[HttpRequest, P], HttpResponse]],
+    Callable[Concatenate[HttpRequest, P], HttpResponse],
+]:
+    """Guard a page: 403 with a sentence when the person's roles do not allow `permission`."""
+
+    def decorate(
+        view: Callable[Concatenate[HttpRequest, P], HttpResponse],
+    ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+        @functools.wraps(view)
+        def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+            check(access_of(request), permission)
+            return view(request, *args, **kwargs)
+
+        guarded.permission = permission  # type: ignore[attr-defined]  # read by the house-rule test
+        return guarded
+
+    return decorate
+
+
+def check(access: Access, permission: Permission) -> None:
+    """Raises `PermissionDenied`, saying what the role lacks."""
+    if not access.can(permission):
+        raise PermissionDenied(f"Your role ({access.role_names}) may not {permission.value}.")
+
+
+class TokenAuthentication(authentication.BaseAuthentication):
+    """`Authorization: Bearer tacro_…`: the token's owner, at the token's clinic, within its scopes."""
+
+    def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        now = timezone.now()
+        token = (
+            ApiToken.objects.select_related("user", "clinic")
+            .filter(digest=digest_of_key(key.strip()), revoked_at=None, expires_at__gt=now)
+            .first()
+        )
+        if token is None or not token.user.is_active:
+            raise exceptions.AuthenticationFailed("This token is unknown, expired or revoked.")
+        access = access_for(
+            token.user,
+            today=now.astimezone(token.clinic.zone).date(),
+            channel=Channel.API,
+            clinic_id=token.clinic_id,
+            scopes=token.scopes.split(),
+        )
+        if access is None or access.clinic.pk != token.clinic_id:
+            raise exceptions.AuthenticationFailed("The token's owner holds no role at its clinic.")
+        request._request.access = access  # type: ignore[attr-defined]
+        timezone.activate(access.clinic.zone)
+        return token.user, token
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class SignedIn(permissions.BasePermission):
+    """Any signed-in person who holds a role today: for the API's own description."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return getattr(request, "access", None) is not None
+
+
+class DeclaredPermission(permissions.BasePermission):
+    """Deny by default: a view names its permission for each action in `permissions_for`.
+
+    `permissions_for = {"list": Permission.READ_PATIENTS, …}`; an action that is not named is denied.
+    """
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        access = getattr(request, "access", None)
+        if access is None:
+            return False
+        needed: dict[str, Permission] = getattr(view, "permissions_for", {})
+        permission = needed.get(cast(Any, view).action) if hasattr(view, "action") else None
+        if permission is None:
+            return False
+        if not access.can(permission):
+            self.message = f"You may not {permission.value} with this account or token."
+            return False
+        return True

@@ -1,0 +1,106 @@
+"""The API's roof: its router, how JSON is read, how pages are cut and what an error looks like."""
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.http import Http404
+from rest_framework import exceptions, status
+from rest_framework.pagination import CursorPagination
+from rest_framework.parsers import BaseParser
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+
+
+class StrictJSONParser(BaseParser):
+    """JSON as the sender meant it: a key given twice, NaN or a broken text is refused, not guessed."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        try:
+            return json.loads(
+                stream.read().decode("utf-8"),
+                object_pairs_hook=_no_duplicates,
+                parse_constant=_no_constants,
+                parse_float=_Unquoted,
+            )
+        except (ValueError, RecursionError) as error:
+            raise exceptions.ParseError(f"This is not the JSON expected: {error}") from error
+
+
+class _Unquoted(str):
+    """A JSON number with a point, kept as its text: decimal fields refuse it by asking for quotes."""
+
+    __slots__ = ()
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f'the key "{key}" is given twice')
+        found[key] = value
+    return found
+
+
+def _no_constants(name: str) -> Any:
+    raise ValueError(f"{name} is not a number")
+
+
+class Page(CursorPagination):
+    """Newest first, by cursor: a page costs the same however long the list is."""
+
+    ordering = "-id"
+    page_size_query_param = "page_size"
+    max_page_size = 200
+
+
+class Refused(exceptions.APIException):
+    """Base of what `error_response` makes of a refusal below the API."""
+
+    status_code = status.HTTP_409_CONFLICT
+
+
+def error_response(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Every error as {"code", "message", "fields"}: the same words as the page would show.
+
+    400 for input that cannot be read or is wrong at a field, 403/404 for what may not be done or
+    seen, 409 for an act that the state of the record refuses (the service's own sentence).
+    """
+    if isinstance(error, Http404):
+        error = exceptions.NotFound("There is no such record at your clinic.")
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied(str(error) or None)
+    elif isinstance(error, ValidationError):
+        error = exceptions.ValidationError(
+            error.message_dict
+            if hasattr(error, "error_dict")
+            else {api_settings.NON_FIELD_ERRORS_KEY: error.messages}
+        )
+    if not isinstance(error, exceptions.APIException):
+        return None
+    headers = {}
+    if (challenge := getattr(error, "auth_header", None)) is not None:
+        headers["WWW-Authenticate"] = challenge
+    if (wait := getattr(error, "wait", None)) is not None:
+        headers["Retry-After"] = str(int(wait))
+    fields: dict[str, Any] = {}
+    if isinstance(error, exceptions.ValidationError):
+        code, message = "invalid", "Some of what was sent is wrong: see fields."
+        detail = error.detail
+        fields = detail if isinstance(detail, dict) else {"": detail}
+        general = fields.pop(api_settings.NON_FIELD_ERRORS_KEY, None) or fields.pop("", None)
+        if general:
+            message = " ".join(str(text) for text in general)
+    else:
+        code, message = str(error.get_codes()), str(error.detail)
+    return Response(
+        {"code": code, "message": message, "fields": fields}, status=error.status_code, headers=headers
+    )

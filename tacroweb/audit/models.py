@@ -1,0 +1,173 @@
+"""The audit floor: signed rows with history, rows that are only ever added, and the ledger."""
+
+from typing import Any, ClassVar, NoReturn, Self, TypeVar
+
+from django.conf import settings
+from django.db import models, transaction
+from django.dispatch import receiver
+from simple_history.models import HistoricalRecords
+from simple_history.signals import post_create_historical_record, pre_create_historical_record
+
+from .ledger import current_act
+from .signature import Signature, UnsignedWrite
+
+
+M = TypeVar("M", bound=models.Model)
+
+
+class SignedQuerySet(models.QuerySet[M]):
+    """Reads as usual; refuses the writes that would leave no history."""
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        raise UnsignedWrite(
+            f"{self.model.__name__} rows are written one by one through a service, so that each "
+            "write is signed and leaves history."
+        )
+
+    update = delete = bulk_create = bulk_update = _refuse  # type: ignore[assignment]
+    get_or_create = update_or_create = create = _refuse  # type: ignore[assignment]
+
+
+class HistoryRow(models.Model):
+    """What every history row says beside the values: whose hand, which door, about whom."""
+
+    actor_name = models.CharField(max_length=200)
+    role = models.CharField(max_length=100)
+    channel = models.CharField(max_length=20)
+    request_id = models.CharField(max_length=64)
+    subject = models.CharField(max_length=80, db_index=True)
+
+    class Meta:
+        abstract = True
+
+
+def history_of(**options: Any) -> HistoricalRecords:
+    """The one way in which a model of ours keeps history; `options` go to simple-history."""
+    return HistoricalRecords(
+        bases=[HistoryRow], history_change_reason_field=models.TextField(blank=True), **options
+    )
+
+
+class SignedModel(models.Model):
+    """Saving needs a signature and an open act; nothing is ever deleted."""
+
+    _signature: Signature | None = None
+
+    objects: ClassVar[models.Manager[Any]] = models.Manager.from_queryset(SignedQuerySet)()  # type: ignore[misc]
+
+    class Meta:
+        abstract = True
+
+    def sign(self, by: Signature) -> Self:
+        """Put `by` under the next save of this row."""
+        self._signature = by
+        return self
+
+    def audit_subject(self) -> str:
+        """Whose record this row belongs to, such as "patient:12"."""
+        return f"{self._meta.model_name}:{self.pk}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Validate and write the row with its history.
+
+        Raises `UnsignedWrite` before any SQL when the row is not signed or no service is at work,
+        and `ValidationError` when a field is wrong.
+        """
+        if self._signature is None:
+            raise UnsignedWrite(f"{type(self).__name__}.save() without sign(by).")
+        current_act()
+        with transaction.atomic():
+            self.full_clean()
+            super().save(*args, **kwargs)
+        self._signature = None
+
+    def delete(self, *args: object, **kwargs: object) -> NoReturn:
+        raise UnsignedWrite(f"{type(self).__name__} rows are never deleted.")
+
+
+class TrackedModel(SignedModel):
+    """A row that may change: each version is kept in its history table."""
+
+    history = history_of(inherit=True)
+
+    class Meta:
+        abstract = True
+
+
+class AppendOnlyModel(SignedModel):
+    """A row that is evidence itself: written once, held by triggers, and listed in the ledger."""
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Insert the row. Raises `UnsignedWrite` for a second save."""
+        if self.pk is not None and not self._state.adding:
+            raise UnsignedWrite(f"{type(self).__name__} rows are never changed.")
+        super().save(*args, **kwargs)
+        current_act().wrote(self, subject=self.audit_subject())
+
+
+@receiver(pre_create_historical_record)
+def _sign_history(*, instance: SignedModel, history_instance: Any, **kwargs: object) -> None:
+    by = instance._signature
+    if by is None:
+        raise UnsignedWrite(f"{type(instance).__name__}: a history row without a signature.")
+    history_instance.history_user_id = by.actor_id
+    history_instance.history_change_reason = by.reason
+    history_instance.actor_name = by.actor_name
+    history_instance.role = by.role
+    history_instance.channel = by.channel
+    history_instance.request_id = by.request_id
+    history_instance.subject = instance.audit_subject()
+
+
+@receiver(post_create_historical_record)
+def _note_history(*, instance: SignedModel, history_instance: Any, **kwargs: object) -> None:
+    current_act().wrote(history_instance, subject=instance.audit_subject())
+
+
+class LedgerChain(models.Model):
+    """The head of one chain: a clinic's, or the installation's ("system"). Locked while appending."""
+
+    name = models.CharField(max_length=80, unique=True)
+    head_seq = models.BigIntegerField(default=0)
+    head_hash = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LedgerEntry(models.Model):
+    """One act. `text` is what was hashed; the other columns repeat it so that it can be searched."""
+
+    chain = models.ForeignKey(LedgerChain, on_delete=models.PROTECT, related_name="entries")
+    seq = models.BigIntegerField()
+    recorded_at = models.DateTimeField()
+    act = models.CharField(max_length=120)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+"
+    )
+    actor_name = models.CharField(max_length=200)
+    role = models.CharField(max_length=100)
+    channel = models.CharField(max_length=20)
+    request_id = models.CharField(max_length=64)
+    reason = models.TextField(blank=True)
+    subject = models.CharField(max_length=80)
+    text = models.TextField()
+    prev_hash = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("chain", "seq"), name="ledger_one_entry_a_number"),
+            models.UniqueConstraint(fields=("chain", "prev_hash"), name="ledger_no_fork"),
+        )
+        indexes = (
+            models.Index(fields=("subject", "-id"), name="ledger_by_subject"),
+            models.Index(fields=("chain", "-seq"), name="ledger_by_chain"),
+        )
+        verbose_name_plural = "ledger entries"
+
+    def __str__(self) -> str:
+        return f"{self.chain_id} {self.seq} {self.act}"
