@@ -29,13 +29,16 @@ class SignedQuerySet(models.QuerySet[M]):
 
 
 class HistoryRow(models.Model):
-    """What every history row says beside the values: whose hand, which door, about whom."""
+    """What every history row says beside the values: whose hand, which door, about whom.
 
-    actor_name = models.CharField(max_length=200)
-    role = models.CharField(max_length=100)
-    channel = models.CharField(max_length=20)
-    request_id = models.CharField(max_length=64)
-    subject = models.CharField(max_length=80, db_index=True)
+    The names begin with `history_`, so that none hides a column of the row itself.
+    """
+
+    history_actor = models.CharField(max_length=200)
+    history_role = models.CharField(max_length=100)
+    history_channel = models.CharField(max_length=20)
+    history_request_id = models.CharField(max_length=64)
+    history_subject = models.CharField(max_length=80, db_index=True)
 
     class Meta:
         abstract = True
@@ -115,11 +118,11 @@ def _sign_history(*, instance: SignedModel, history_instance: Any, **kwargs: obj
         raise UnsignedWrite(f"{type(instance).__name__}: a history row without a signature.")
     history_instance.history_user_id = by.actor_id
     history_instance.history_change_reason = by.reason
-    history_instance.actor_name = by.actor_name
-    history_instance.role = by.role
-    history_instance.channel = by.channel
-    history_instance.request_id = by.request_id
-    history_instance.subject = instance.audit_subject()
+    history_instance.history_actor = by.actor_name
+    history_instance.history_role = by.role
+    history_instance.history_channel = by.channel
+    history_instance.history_request_id = by.request_id
+    history_instance.history_subject = instance.audit_subject()
 
 
 @receiver(post_create_historical_record)
