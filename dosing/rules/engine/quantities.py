@@ -1,0 +1,62 @@
+"""Exact doses and levels: units as types, and the two ways a dose is rounded."""
+
+from decimal import Decimal
+from enum import StrEnum
+from fractions import Fraction
+from typing import NewType
+
+Mg = NewType("Mg", Decimal)
+MgPerDay = NewType("MgPerDay", Decimal)
+NgPerMl = NewType("NgPerMl", Decimal)
+Kg = NewType("Kg", Decimal)
+Hours = NewType("Hours", Decimal)
+
+ZERO = Fraction(0)
+
+
+class Comparator(StrEnum):
+    """What a laboratory puts before a value outside its measuring range."""
+
+    LESS = "<"
+    AT_MOST = "<="
+    MORE = ">"
+    AT_LEAST = ">="
+
+
+def round_down(value: Fraction, step: Fraction) -> Fraction:
+    """The greatest multiple of `step` that is not above `value` (cuts for an interaction, D17a)."""
+    return value // step * step
+
+
+def round_nearest(
+    value: Fraction, step: Fraction, *, lowest: Fraction | None = None, highest: Fraction | None = None
+) -> Fraction | None:
+    """The multiple of `step` nearest to `value`, a tie going down (START and titration, D20).
+
+    `lowest` and `highest` are caps that rounding never passes; None when no multiple lies between.
+    """
+    below = round_down(value, step)
+    nearest = below if value - below <= step / 2 else below + step
+    if lowest is not None and nearest < lowest:
+        nearest = -(-lowest // step) * step
+    if highest is not None and nearest > highest:
+        nearest = round_down(highest, step)
+    if lowest is not None and nearest < lowest:
+        return None
+    return nearest
+
+
+def shown(value: Decimal | Fraction, *, at_least: int = 0, at_most: int = 2) -> str:
+    """`value` in plain digits with `at_least` to `at_most` decimals, a leading zero, no exponent."""
+    exact = Fraction(value)
+    scaled = round(exact * 10**at_most)
+    whole, decimals = divmod(abs(scaled), 10**at_most)
+    digits = str(decimals).zfill(at_most) if at_most else ""
+    kept = digits.rstrip("0").ljust(at_least, "0")
+    sign = "-" if scaled < 0 else ""
+    return f"{sign}{whole}.{kept}" if kept else f"{sign}{whole}"
+
+
+def as_decimal(value: Fraction) -> Decimal:
+    """`value` as a Decimal, exact for every dose made of capsules."""
+    return Decimal(value.numerator) / Decimal(value.denominator)
