@@ -12,6 +12,8 @@ from rest_framework.parsers import BaseParser
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
+from tacroweb.refusals import Refusal
+
 
 class StrictJSONParser(BaseParser):
     """JSON as the sender meant it: a key given twice, NaN or a broken text is refused, not guessed."""
@@ -62,12 +64,6 @@ class Page(CursorPagination):
     max_page_size = 200
 
 
-class Refused(exceptions.APIException):
-    """Base of what `error_response` makes of a refusal below the API."""
-
-    status_code = status.HTTP_409_CONFLICT
-
-
 def error_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """Every error as {"code", "message", "fields"}: the same words as the page would show.
 
@@ -84,6 +80,9 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
             if hasattr(error, "error_dict")
             else {api_settings.NON_FIELD_ERRORS_KEY: error.messages}
         )
+    if isinstance(error, Refusal):
+        body = {"code": error.code, "message": error.message, "fields": error.fields}
+        return Response(body, status=status.HTTP_409_CONFLICT)
     if not isinstance(error, exceptions.APIException):
         return None
     headers = {}
