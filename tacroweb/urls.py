@@ -1,10 +1,14 @@
 """All routes."""
 
+from importlib.util import find_spec
+
 from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
-from django.urls import path
+from django.urls import include, path
+
+from tacroweb import views
 
 
 @login_not_required
@@ -17,5 +21,16 @@ urlpatterns = [
     path("healthz/", healthz, name="healthz"),
     path("sign-in/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("sign-out/", auth.LogoutView.as_view(), name="logout"),
+    path("switch-clinic/", views.switch_clinic, name="switch-clinic"),
     path("admin/", admin.site.urls),
+    path("", views.home, name="home"),
+    path("patients/<uuid:patient>/", views.chart, name="chart"),
 ]
+for module in (
+    "patients.urls",
+    "dosing.urls",
+    "monitoring.urls",
+    "tacroweb.audit.urls",
+):
+    if find_spec(module):
+        urlpatterns.append(path("", include(module)))
