@@ -5,20 +5,23 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from rest_framework import authentication, exceptions, permissions
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from tacroweb.audit.signature import Channel, Signature
 
 from .models import ApiToken, Clinic, Membership, User
 from .roles import PERMISSIONS, SCOPE_OF, Permission, Role, Scope
 from .services import digest_of_key
+
+if TYPE_CHECKING:
+    # Not at run time: that module reads REST_FRAMEWORK, which names the classes below.
+    from rest_framework.views import APIView
 
 P = ParamSpec("P")
 
@@ -200,7 +203,7 @@ class TokenAuthentication(authentication.BaseAuthentication):
 class SignedIn(permissions.BasePermission):
     """Any signed-in person who holds a role today: for the API's own description."""
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         return getattr(request, "access", None) is not None
 
 
@@ -210,7 +213,7 @@ class DeclaredPermission(permissions.BasePermission):
     `permissions_for = {"list": Permission.READ_PATIENTS, …}`; an action that is not named is denied.
     """
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         access = getattr(request, "access", None)
         if access is None:
             return False
