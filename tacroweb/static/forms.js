@@ -1,0 +1,49 @@
+// Forms work without this file; it adds the total daily dose, one submit a form, and the focus on errors.
+"use strict";
+
+// Doses are counted in whole micrograms, never in floating point.
+const micrograms = (text) => {
+  const match = /^(\d{1,4})(?:\.(\d{1,3}))?$/.exec(text.trim());
+  return match ? Number(match[1]) * 1000 + Number((match[2] || "").padEnd(3, "0")) : null;
+};
+const milligrams = (count) => {
+  const rest = String(count % 1000).padStart(3, "0").replace(/0+$/, "");
+  return Math.floor(count / 1000) + (rest ? "." + rest : "") + " mg/day";
+};
+
+for (const box of document.querySelectorAll("[data-total-mg]")) {
+  const inputs = [...box.querySelectorAll("input")];
+  const output = box.querySelector("[data-total]");
+  const before = micrograms(box.dataset.totalMg);
+  const show = () => {
+    const doses = inputs.map((input) => micrograms(input.value));
+    if (doses.includes(null)) { output.textContent = ""; return; }
+    const total = doses.reduce((sum, dose) => sum + dose, 0);
+    let text = "Total " + milligrams(total);
+    if (before) {
+      const percent = Math.round(((total - before) * 100) / before);
+      text += "; now " + milligrams(before) + (percent ? " (" + (percent > 0 ? "+" : "\u2212") + Math.abs(percent) + "%)" : " (no change)");
+    }
+    output.textContent = text;
+  };
+  box.addEventListener("input", show);
+  show();
+}
+
+for (const form of document.querySelectorAll("form[data-once]")) {
+  form.addEventListener("submit", (event) => {
+    if (form.dataset.sent) { event.preventDefault(); return; }
+    form.dataset.sent = "yes";
+    for (const button of form.querySelectorAll("button:not([type=button])")) button.setAttribute("aria-disabled", "true");
+  });
+}
+// The browser's back button may show a form that was sent.
+addEventListener("pageshow", () => {
+  for (const form of document.querySelectorAll("form[data-sent]")) {
+    delete form.dataset.sent;
+    for (const button of form.querySelectorAll("[aria-disabled]")) button.removeAttribute("aria-disabled");
+  }
+});
+
+const summary = document.querySelector(".error-summary");
+if (summary) summary.focus();
