@@ -149,9 +149,9 @@ class Whole:
         """Key, broker, tables, static files, vocabulary, rules: each only where it is missing."""
         # The settings of this process were read before these were known; the children read the
         # environment and the key file.
-        settings.SECRET_KEY = settings.SECRET_KEY or _kept(
-            self.var / "secret-key", lambda: secrets.token_urlsafe(64)
-        )
+        if not os.environ.get("SECRET_KEY"):
+            key = _kept(self.var / "secret-key", lambda: secrets.token_urlsafe(64))
+            settings.SECRET_KEY = key
         if self.demo:
             settings.DEMO = True
             os.environ["TACROWEB_DEMO"] = "1"
@@ -182,6 +182,7 @@ class Whole:
             "appendonly": "yes",
             "save": "",
             "loglevel": "warning",
+            "logfile": str(folder / "log"),
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         self._add("broker", [str(get_binary_path()), *words])
