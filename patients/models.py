@@ -233,6 +233,7 @@ class CoMedication(PatientFact):
     started_on = models.DateField(null=True, blank=True)
     stopped_on = models.DateField(null=True, blank=True)
     planned = models.BooleanField(default=False)
+    withdrawn = models.BooleanField(default=False, help_text="entered in error")
 
     class Meta:
         constraints = (
@@ -327,6 +328,7 @@ class ClinicalEvent(PatientFact):
     started_on = models.DateField()
     resolved_on = models.DateField(null=True, blank=True)
     note = models.CharField(max_length=400, blank=True)
+    withdrawn = models.BooleanField(default=False, help_text="entered in error")
 
     class Meta:
         constraints = (
@@ -356,13 +358,15 @@ class Immunisation(PatientFact):
     route = models.CharField(max_length=12, choices=VaccineRoute.choices, blank=True)
     planned_on = models.DateField(null=True, blank=True)
     given_on = models.DateField(null=True, blank=True)
+    withdrawn = models.BooleanField(default=False, help_text="called off, or entered in error")
 
     class Meta:
         constraints = (
             models.CheckConstraint(
-                condition=Q(planned_on__isnull=False) | Q(given_on__isnull=False),
+                condition=Q(planned_on__isnull=False, given_on__isnull=True)
+                | Q(planned_on__isnull=True, given_on__isnull=False),
                 name="immunisation_planned_or_given",
-                violation_error_message="Give the day it is planned or was given.",
+                violation_error_message="Give the day it is planned, or the day it was given.",
             ),
         )
 
