@@ -5,6 +5,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import dj_database_url
 from celery.schedules import crontab
@@ -120,7 +121,7 @@ TEMPLATES = [
 # reads and then writes waits for its turn instead of failing; FULL because these are signed orders.
 DATABASES: dict[str, Any] = {
     "default": dj_database_url.config(
-        default=f"sqlite:///{VAR_DIR / 'tacroweb.sqlite3'}",
+        default=f"sqlite:///{quote(str(VAR_DIR / 'tacroweb.sqlite3'))}",
         conn_max_age=600,
         conn_health_checks=True,
     )
