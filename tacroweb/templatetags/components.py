@@ -1,9 +1,11 @@
 """The components of the pages; templates/components/README.md shows how each is used."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 from django import template
@@ -17,7 +19,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from tacroweb import timeline_svg
-from tacroweb.templatetags.quantities import known
+from tacroweb.templatetags.quantities import NBSP, NOT_KNOWN, clinical_date, known
+from tacroweb.timeline import TABLE_ROWS, Timeline, table_rows
 
 register = template.Library()
 
@@ -61,10 +64,12 @@ UNITS = (
     ("_cm", "cm"),
 )
 
+ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d(T|$)")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Banner:
-    """Who the page is about. None is "Not known"; `allergies` None is "Not recorded", () is "None known"."""
+    """Who the page is about. None: "Not known"; of `allergies` "Not recorded", () "None known"."""
 
     family: str
     given: str
@@ -109,7 +114,7 @@ def _get(thing: Any, name: str, default: Any = None) -> Any:
 
 @register.simple_tag
 def icon(name: str, label: str = "") -> SafeString:
-    """A drawing from the sprite; without a label it is decoration and hidden from screen readers."""
+    """A drawing from the sprite; without a label it is decoration, hidden from screen readers."""
     sprite = static("icons.svg")
     if label:
         return format_html(
@@ -148,9 +153,17 @@ def card(
     """A section with a heading, a note and actions beside it."""
     return render_to_string(
         "components/card.html",
-        {"content": content, "heading": heading, "actions": actions, "note": note, "id": id, "tone": tone,
-         "flush": flush, "level": level},
-    )  # fmt: skip
+        {
+            "content": content,
+            "heading": heading,
+            "actions": actions,
+            "note": note,
+            "id": id,
+            "tone": tone,
+            "flush": flush,
+            "level": level,
+        },
+    )
 
 
 @register.simple_block_tag
@@ -188,18 +201,28 @@ def badge(text: object, tone: str = "neutral") -> SafeString:
 
 
 @register.simple_tag
-def severity(code: str) -> SafeString:
+def severity(code: object) -> SafeString:
     """The badge of an engine severity."""
-    tone, word = SEVERITIES[str(code)]
+    tone, word = SEVERITIES[_name_of(code)]
     return badge(word, tone)
 
 
 def _fact(key: str, value: object) -> tuple[str, object]:
-    """`trough_ng_per_ml: 14.6` as "Trough" and "14.6 ng/mL"."""
+    """`trough_ng_per_ml: 14.6` as "Trough" and "14.6 ng/mL"; an ISO day as 02-Nov-2026."""
+    text = str(value)
+    if ISO_DAY.match(text):
+        text = clinical_date(datetime.fromisoformat(text))
+    text = {"True": "yes", "False": "no", "None": NOT_KNOWN}.get(text, text)
     for suffix, unit in UNITS:
         if key.endswith(suffix):
-            return _words(key.removesuffix(suffix)), f"{value}\N{NO-BREAK SPACE}{unit}"
-    return _words(key.removesuffix("_at").removesuffix("_on")), value
+            known_number = text[:1].isdigit() or text[:1] in "<>"
+            return _words(key.removesuffix(suffix)), f"{text}{NBSP}{unit}" if known_number else text
+    return _words(re.sub("_(on|at)$", "", key)), text
+
+
+def _name_of(value: object) -> str:
+    """The name of an enum's member, or the stored text of it."""
+    return value.name if isinstance(value, Enum) else str(value)
 
 
 def _words(key: str) -> str:
@@ -218,7 +241,7 @@ def _facts(thing: object) -> list[tuple[str, object]]:
 @register.simple_tag
 def proposal(value: object, compact: bool = False) -> SafeString:
     """The proposed dose with its arithmetic; nothing where none is proposed."""
-    action = str(_get(value, "action", "NONE")) if value else "NONE"
+    action = _name_of(_get(value, "action", "NONE")) if value else "NONE"
     if action not in ACTIONS:
         return SafeString("")
     return render_to_string(
@@ -247,8 +270,8 @@ def finding(
     level: int = 3,
 ) -> SafeString:
     """A finding: what, why in this patient's numbers, what to do, and which statement says so."""
-    tone, word = SEVERITIES[str(_get(value, "severity"))]
-    origin = str(_get(value, "origin", ""))
+    tone, word = SEVERITIES[_name_of(_get(value, "severity"))]
+    origin = _name_of(_get(value, "origin", ""))
     return render_to_string(
         "components/finding.html",
         {
@@ -277,8 +300,13 @@ def alert(content: str, tone: str, heading: str = "") -> SafeString:
     """A box that says something about the page itself; a rule's finding has its own card."""
     return render_to_string(
         "components/alert.html",
-        {"content": content.strip() and content, "tone": tone, "icon_name": TONE_ICONS[tone], "heading": heading},
-    )  # fmt: skip
+        {
+            "content": content.strip() and content,
+            "tone": tone,
+            "icon_name": TONE_ICONS[tone],
+            "heading": heading,
+        },
+    )
 
 
 @register.simple_block_tag
@@ -292,12 +320,12 @@ def empty(content: str, text: str, icon: str = "circle-check") -> SafeString:
 
 @register.simple_tag
 def error_summary(*forms: BaseForm) -> SafeString:
-    """Every error of the forms, each a link to its field; takes the focus. Nothing if there is none."""
+    """Every error of the forms, each a link to its field; takes the focus. Nothing if none."""
     problems: list[tuple[str, str]] = []
     for form in forms:
-        problems += [("", error) for error in form.non_field_errors()]
+        problems += [("", str(error)) for error in form.non_field_errors()]
         for bound in form:
-            problems += [(_first_id(bound), error) for error in bound.errors]
+            problems += [(_first_id(bound), str(error)) for error in bound.errors]
     if not problems:
         return SafeString("")
     return render_to_string("components/error_summary.html", {"problems": problems})
@@ -321,7 +349,7 @@ def field(
     autofocus: bool = False,
 ) -> SafeString:
     """A form field with label, hint, error and unit, tied together for screen readers."""
-    hint = bound.help_text if hint is None else hint
+    hint = str(bound.help_text) if hint is None else hint
     described = [f"{bound.auto_id}_{part}" for part in ("hint", "error", "unit") if
                  {"hint": hint, "error": bound.errors, "unit": unit}[part]]  # fmt: skip
     attrs: dict[str, Any] = {}
@@ -381,7 +409,8 @@ def sign_box(
 def table(content: str, label: str, *, caption: str = "", dense: bool = False) -> SafeString:
     """A table in a box that scrolls sideways, by keyboard too."""
     return format_html(
-        '<div class="scroll" tabindex="0" role="region" aria-label="{}"><table{}>{}{}</table></div>',
+        '<div class="scroll" tabindex="0" role="region" aria-label="{}">'
+        "<table{}>{}{}</table></div>",
         label,
         SafeString(' class="dense"') if dense else "",
         format_html("<caption>{}</caption>", caption) if caption else "",
@@ -436,7 +465,7 @@ def disclosure(content: str, summary: str, *, open: bool = False) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def nav_item(context: Context, text: str, url_name: str) -> SafeString:
-    """A link of the top bar, marked when it leads to the page or the part of the site being shown."""
+    """A link of the top bar, marked when it leads to the page or part of the site being shown."""
     url = reverse(url_name)
     path = context["request"].path
     if path == url:
@@ -466,14 +495,23 @@ def trail_item(
     return render_to_string(
         "components/trail_item.html",
         {
-            "content": content.strip() and content, "at": at, "who": who, "act": act, "role": role,
-            "reason": reason, "channel": channel, "changes": list(changes), "tone": tone, "href": href, "link": link,
+            "content": content.strip() and content,
+            "at": at,
+            "who": who,
+            "act": act,
+            "role": role,
+            "reason": reason,
+            "channel": channel,
+            "changes": list(changes),
+            "tone": tone,
+            "href": href,
+            "link": link,
         },
-    )  # fmt: skip
+    )
 
 
 @register.simple_tag
-def trough_timeline(timeline: timeline_svg.Timeline) -> SafeString:
+def trough_timeline(timeline: Timeline) -> SafeString:
     """Troughs, doses and interacting drugs on one axis, drawn wide and narrow, and as a table."""
     if timeline.is_empty:
         return empty("", "No trough, dose or interacting drug is recorded yet.", icon="chart")
@@ -482,7 +520,7 @@ def trough_timeline(timeline: timeline_svg.Timeline) -> SafeString:
         {
             "wide": timeline_svg.draw(timeline, timeline_svg.WIDE),
             "narrow": timeline_svg.draw(timeline, timeline_svg.NARROW),
-            "rows": timeline_svg.table_rows(timeline),
-            "table_limit": timeline_svg.TABLE_ROWS,
+            "rows": table_rows(timeline),
+            "table_limit": TABLE_ROWS,
         },
     )

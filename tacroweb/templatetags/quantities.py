@@ -1,4 +1,4 @@
-"""How numbers, units and dates are printed for people: plain digits, the unit always, never a float."""
+"""How numbers, units and dates are printed for people: plain digits, always the unit."""
 
 from datetime import date, datetime
 from decimal import Decimal
@@ -9,12 +9,12 @@ from django.utils import timezone
 register = template.Library()
 
 NOT_KNOWN = "Not known"
-_NBSP = "\N{NO-BREAK SPACE}"
+NBSP = "\N{NO-BREAK SPACE}"
 Number = Decimal | int | str | None
 
 
 def _exact(value: Number) -> Decimal | None:
-    """The exact number, or None for None and the empty string; a float is refused with TypeError."""
+    """The exact number, or None for None and ""; a float is refused with TypeError."""
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, Decimal | int | str):
@@ -36,13 +36,13 @@ def plain_dose(value: Decimal) -> str:
 @register.filter
 def mg(value: Number) -> str:
     """A single dose: 3 mg, 0.5 mg."""
-    return NOT_KNOWN if (dose := _exact(value)) is None else f"{plain_dose(dose)}{_NBSP}mg"
+    return NOT_KNOWN if (dose := _exact(value)) is None else f"{plain_dose(dose)}{NBSP}mg"
 
 
 @register.filter
 def mg_per_day(value: Number) -> str:
     """A total daily dose: 3 mg/day."""
-    return NOT_KNOWN if (dose := _exact(value)) is None else f"{plain_dose(dose)}{_NBSP}mg/day"
+    return NOT_KNOWN if (dose := _exact(value)) is None else f"{plain_dose(dose)}{NBSP}mg/day"
 
 
 @register.filter
@@ -55,9 +55,9 @@ def ng_per_ml(value: Number) -> str:
 def quantity(value: Number, unit: str) -> str:
     """A measured value as reported, with its unit: 5.30 mmol/L. A value such as "<2.0" is kept."""
     if isinstance(value, str) and value[:1] in ("<", ">"):
-        return f"{value}{_NBSP}{unit}"
+        return f"{value}{NBSP}{unit}"
     number = _exact(value)
-    return NOT_KNOWN if number is None else f"{plain(number)}{_NBSP}{unit}"
+    return NOT_KNOWN if number is None else f"{plain(number)}{NBSP}{unit}"
 
 
 @register.filter
@@ -123,7 +123,7 @@ def in_days(value: date | datetime | None, today: date) -> str:
 
 @register.filter
 def mrn(value: str | None) -> str:
-    """A record number in groups of three, the last of three or four: 004 118 2207. Letters stay as they are."""
+    """A record number in groups of three, the last of up to four: 004 118 2207."""
     if not value:
         return NOT_KNOWN
     if not value.isdigit() or len(value) < 6:
@@ -132,7 +132,7 @@ def mrn(value: str | None) -> str:
     while len(value) > 4:
         groups.append(value[:3])
         value = value[3:]
-    return _NBSP.join([*groups, value])
+    return NBSP.join([*groups, value])
 
 
 @register.filter
