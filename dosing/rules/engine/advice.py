@@ -1,11 +1,12 @@
 """What the engine answers: findings, the one proposal, due tests."""
 
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
-from dosing.rules.engine.quantities import Mg, MgPerDay
-from dosing.rules.engine.rulebook import Origin, Severity
+from dosing.rules.engine.facts import Regimen, RegimenStatus
+from dosing.rules.engine.quantities import Mg, MgPerDay, shown
+from dosing.rules.engine.rulebook import Origin, RuleBook, Severity
 
 
 class Action(StrEnum):
@@ -86,3 +87,102 @@ class Advice:
     findings: tuple[Finding, ...]
     proposal: DoseProposal | None
     due_tests: tuple[DueTest, ...]
+
+
+def raised(
+    book: RuleBook,
+    code: str,
+    message: str,
+    *,
+    inputs: tuple[tuple[str, str], ...] = (),
+    proposal: DoseProposal | None = None,
+    due_tests: tuple[DueTest, ...] = (),
+    effect: Effect = Effect.NONE,
+    unchecked: bool = False,
+) -> tuple[Finding, ...]:
+    """The finding `code` as the book grades and sources it; nothing where the book turned it off."""
+    row = book.index.findings.get(code)
+    if row is None:
+        return ()
+    source = f"{row.source} Needs local approval." if row.needs_local_approval else row.source
+    return (
+        Finding(
+            code=code,
+            statements=row.statements,
+            severity=row.severity,
+            message=message,
+            source=source,
+            origin=row.origin,
+            inputs=inputs,
+            proposal=proposal,
+            due_tests=due_tests,
+            effect=effect,
+            unchecked=unchecked,
+        ),
+    )
+
+
+def next_test(
+    book: RuleBook, series: str, opened_on: date, code: str, *, last_done: date | None = None
+) -> tuple[DueTest, ...]:
+    """The first test of `series` that no result answers yet, for the statements of finding `code`.
+
+    `opened_on` is day 0 of the series. A result answers every test that could be done by its day;
+    a test that is overdue keeps its date.
+    """
+    row = book.index.findings.get(code)
+    if row is None:
+        return ()
+    for test in book.index.series.get(series, ()):
+        earliest = opened_on + timedelta(days=test.earliest_day)
+        if last_done is None or earliest > last_done:
+            return (
+                DueTest(
+                    analyte=test.analyte,
+                    earliest=earliest,
+                    due=opened_on + timedelta(days=test.due_day),
+                    latest=opened_on + timedelta(days=test.latest_day),
+                    statements=row.statements,
+                ),
+            )
+    return ()
+
+
+def reconcile(findings: tuple[Finding, ...], regimen: Regimen | None) -> DoseProposal | None:
+    """The one proposal out of all that the findings propose ("One proposal" of the case format).
+
+    A hold wins over every dose. A bar on another act removes a start and raises. Otherwise the
+    lowest total stands, a raise only where nothing asks for less. A held regimen is not changed, and
+    the dose in force is no proposal.
+    """
+    proposed = [found.proposal for found in findings if found.proposal is not None]
+    for held in proposed:
+        if held.action is Action.HOLD:
+            return held
+    current = regimen.total_daily_mg if regimen is not None else None
+    effects = {found.effect for found in findings}
+    less = Effect.ASKS_FOR_LESS in effects or Effect.BARS_START_AND_RAISES in effects
+    no_start = Effect.BARS_START in effects or Effect.BARS_START_AND_RAISES in effects
+    standing = []
+    for dose in proposed:
+        total = dose.total_daily_mg
+        assert total is not None
+        if dose.action is Action.START:
+            if not no_start:
+                standing.append((total, dose))
+        elif current is None or not (less and total > current):
+            standing.append((total, dose))
+    if not standing:
+        return None
+    lowest, chosen = min(standing, key=_by_total)
+    if regimen is not None and (regimen.status is RegimenStatus.HELD or lowest == current):
+        return None
+    totals = sorted({total for total, _ in standing})
+    if len(totals) > 1:
+        others = ", ".join(f"{shown(total, at_least=1)} mg/day" for total in totals)
+        chosen = replace(chosen, arithmetic=f"{chosen.arithmetic} (the lowest of {others})")
+    return chosen
+
+
+def _by_total(standing: tuple[MgPerDay, DoseProposal]) -> MgPerDay:
+    return standing[0]

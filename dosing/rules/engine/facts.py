@@ -1,6 +1,6 @@
 """What the protocol needs to know about one patient: the case, independent of the moment asked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -221,6 +221,8 @@ class CoMedication:
             raise ValueError("an unlisted drug needs the name that was written")
         if self.started_on and self.stopped_on and self.stopped_on < self.started_on:
             raise ValueError("a drug cannot stop before it starts")
+        if not self.ingredients and self.drug != UNLISTED:
+            object.__setattr__(self, "ingredients", (self.drug,))
 
     @property
     def systemic(self) -> bool:
@@ -313,6 +315,9 @@ class CaseFacts:
     observations: tuple[Observation, ...] = ()
     events: tuple[ClinicalEvent, ...] = ()
     immunisations: tuple[Immunisation, ...] = ()
+    _newest_first: dict[str, tuple[Observation, ...]] = field(
+        init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -320,6 +325,22 @@ class CaseFacts:
         put(self, "observations", tuple(sorted(self.observations, key=_observation_order)))
         put(self, "events", tuple(sorted(self.events, key=_event_order)))
         put(self, "immunisations", tuple(sorted(self.immunisations, key=_immunisation_order)))
+        by_analyte: dict[str, list[Observation]] = {}
+        for seen in reversed(self.observations):
+            by_analyte.setdefault(seen.analyte, []).append(seen)
+        put(self, "_newest_first", {key: tuple(rows) for key, rows in by_analyte.items()})
+
+    def results(self, analyte: str, at: datetime) -> tuple[Observation, ...]:
+        """The results of `analyte` that were drawn by `at`, newest first."""
+        rows = self._newest_first.get(analyte, ())
+        if not rows or rows[0].at <= at:
+            return rows
+        return tuple(row for row in rows if row.at <= at)
+
+    def newest(self, analyte: str, at: datetime) -> Observation | None:
+        """The newest result of `analyte` that was drawn by `at`."""
+        rows = self.results(analyte, at)
+        return rows[0] if rows else None
 
 
 def _co_medication_order(taken: CoMedication) -> tuple[Any, ...]:

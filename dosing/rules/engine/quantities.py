@@ -1,5 +1,6 @@
 """Exact doses and levels: units as types, and the two ways a dose is rounded."""
 
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
@@ -60,3 +61,11 @@ def shown(value: Decimal | Fraction, *, at_least: int = 0, at_most: int = 2) -> 
 def as_decimal(value: Fraction) -> Decimal:
     """`value` as a Decimal, exact for every dose made of capsules."""
     return Decimal(value.numerator) / Decimal(value.denominator)
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def day(on: date) -> str:
+    """A date as people read it in the clinic, 02-Nov-2026."""
+    return f"{on.day:02d}-{_MONTHS[on.month - 1]}-{on.year:04d}"

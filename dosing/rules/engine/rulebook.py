@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 from fractions import Fraction
-from typing import TypeVar
 
 
 class Severity(IntEnum):
@@ -42,6 +41,29 @@ class DrugClass(StrEnum):
 STRONG_INHIBITORS = frozenset({DrugClass.STRONG_INHIBITOR_AZOLE, DrugClass.STRONG_INHIBITOR})
 INHIBITORS = STRONG_INHIBITORS | {DrugClass.MODERATE_INHIBITOR}
 INTERACTING = INHIBITORS | {DrugClass.STRONG_INDUCER}
+
+# What the topics compute with; a book that lacks one of them is no book.
+REQUIRED_NUMBERS = frozenset(
+    {
+        "START-MG-PER-KG-PER-DAY",
+        "START-FIXED-LOW-MG-PER-DAY",
+        "START-FIXED-HIGH-MG-PER-DAY",
+        "MAX-MG-PER-DAY",
+        "MAX-MG-PER-KG-PER-DAY",
+        "WEIGHT-LOOK-BACK-DAYS",
+        "TARGET-LOW-NG-PER-ML",
+        "TARGET-HIGH-NG-PER-ML",
+        "ALARM-LOW-NG-PER-ML",
+        "ALARM-HIGH-NG-PER-ML",
+        "ALARM-TOXIC-NG-PER-ML",
+        "EDGE-BELOW-NG-PER-ML",
+        "EDGE-ABOVE-NG-PER-ML",
+        "STEADY-STATE-HOURS",
+        "INTERACTION-OPEN-DAYS",
+        "SERIOUS-INFECTION-GRADE",
+    }
+)
+REQUIRED_RATIOS = frozenset({"AZOLE-FRACTION", "STEP-LIMIT", "EDGE-STEP-LIMIT"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +140,10 @@ class HoldDrugRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrugNoteRow(Row):
-    """What is said beside a drug and never computed with: options that wait for local approval."""
+    """What is said when a drug is STARTED or STOPPED and never computed with: unapproved options."""
 
     drug: str
+    change: str
     note: str
 
 
@@ -130,6 +153,7 @@ class BaselineItemRow(Row):
 
     finding: str
     analyte: str
+    name: str
     look_back_days: int
 
 
@@ -143,9 +167,6 @@ class DueTestRow(Row):
     earliest_day: int
     due_day: int
     latest_day: int
-
-
-AnyRow = TypeVar("AnyRow", bound=Row)
 
 
 class BookIndex:
@@ -179,9 +200,7 @@ class BookIndex:
             if row.enabled
         }
         self.hold_drugs = frozenset(row.drug for row in book.hold_drugs if row.enabled)
-        self.notes = {
-            row.drug: row for row in sorted(book.drug_notes, key=_by_code) if row.enabled
-        }
+        self.notes = {(row.drug, row.change): row for row in book.drug_notes if row.enabled}
         self.baseline: dict[str, list[BaselineItemRow]] = {}
         for item in book.baseline_items:
             if item.enabled:
@@ -222,10 +241,6 @@ class RuleBook:
         object.__setattr__(self, "index", BookIndex(self))
 
 
-def _by_code(row: Row) -> str:
-    return row.code
-
-
 def _by_number(row: DueTestRow) -> tuple[str, int]:
     return (row.series, row.number)
 
@@ -247,3 +262,24 @@ def _refuse_contradictions(book: RuleBook) -> None:
         codes = [row.code for row in rows]
         if twice := sorted({code for code in codes if codes.count(code) > 1}):
             raise ValueError(f"{name}: {twice[0]} stands twice")
+    for name, required, held in (
+        ("numbers", REQUIRED_NUMBERS, {row.code for row in book.numbers if row.enabled}),
+        ("ratios", REQUIRED_RATIOS, {row.code for row in book.ratios if row.enabled}),
+    ):
+        if missing := sorted(required - held):
+            raise ValueError(f"{name}: {missing[0]} is missing or not enabled")
+    for note in book.drug_notes:
+        if note.change not in ("STARTED", "STOPPED"):
+            raise ValueError(f"drug_notes: {note.code} is for STARTED or STOPPED")
+    for row in book.ratios:
+        if row.numerator < 1 or row.denominator < 1:
+            raise ValueError(f"ratios: {row.code} needs two whole numbers above 0")
+    for strength in book.strengths:
+        if strength.strength_mg <= 0:
+            raise ValueError(f"strengths: {strength.code} must be more than 0 mg")
+    for drug in book.drug_classes:
+        for value in (drug.seed_class, drug.label_class):
+            if value and value not in set(DrugClass):
+                raise ValueError(f"drug_classes: {drug.code} names the unknown class {value}")
+        if drug.enabled and not (drug.seed_class or drug.label_class):
+            raise ValueError(f"drug_classes: {drug.code} is enabled and has no class to act by")

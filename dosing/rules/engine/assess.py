@@ -1,0 +1,58 @@
+"""The whole protocol over one case: a visible list of questions, one reconciled answer."""
+
+from datetime import datetime
+
+from dosing.rules.engine import cautions, interactions, schedule, selection, starting, trough
+from dosing.rules.engine.advice import Advice, Finding, Outcome, reconcile
+from dosing.rules.engine.facts import CaseFacts
+from dosing.rules.engine.rulebook import RuleBook
+
+TOPICS = (
+    selection.outside,
+    selection.summary,
+    selection.first_line,
+    selection.over_cyclosporine,
+    starting.by_weight,
+    starting.fixed,
+    starting.with_corticosteroid,
+    schedule.baseline,
+    schedule.first_trough,
+    trough.sample,
+    trough.level_bands,
+    interactions.interactions,
+    interactions.grapefruit,
+    cautions.serious_infection,
+    cautions.contraindicated,
+    cautions.unchecked_drugs,
+)
+
+
+def assess(case: CaseFacts, book: RuleBook, *, at: datetime) -> Advice:
+    """What the protocol says of this case at the moment `at`.
+
+    The same inputs always give the same answer; days are counted in the offset of `at`. Never raises
+    for clinical reasons; ValueError when `at` carries no offset.
+    """
+    if at.utcoffset() is None:
+        raise ValueError("the moment of an assessment must carry an offset")
+    raised = [found for topic in TOPICS for found in topic(case, book, at)]
+    findings = tuple(sorted(raised, key=_order))
+    if selection.outside_protocol(case):
+        outcome = Outcome.OUTSIDE_PROTOCOL
+    elif any(found.unchecked for found in findings):
+        outcome = Outcome.COULD_NOT_CHECK
+    else:
+        outcome = Outcome.ADVICE
+    due = (test for found in findings for test in found.due_tests)
+    return Advice(
+        rule_book=book.version,
+        at=at,
+        outcome=outcome,
+        findings=findings,
+        proposal=reconcile(findings, case.regimen),
+        due_tests=tuple(sorted(due, key=lambda test: (test.due, test.analyte, test.statements))),
+    )
+
+
+def _order(found: Finding) -> tuple[int, str, str]:
+    return (-found.severity, found.code, found.message)

@@ -1,0 +1,69 @@
+"""What forbids tacrolimus or a drug beside it, and what could not be checked: S72, S73."""
+
+from datetime import datetime
+
+from dosing.rules.engine import doses
+from dosing.rules.engine.advice import Effect, Finding, raised
+from dosing.rules.engine.comedication import shown_name, taken_of, unlisted
+from dosing.rules.engine.facts import CaseFacts, EventKind
+from dosing.rules.engine.quantities import day
+from dosing.rules.engine.rulebook import DrugClass, RuleBook
+
+
+def serious_infection(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """S72: hold until a serious infection is controlled; an ungraded one could not be checked."""
+    found: tuple[Finding, ...] = ()
+    for event in case.events:
+        resolved = event.resolved_on is not None and event.resolved_on <= at.date()
+        begun = event.started_on is None or event.started_on <= at.date()
+        if event.kind is not EventKind.INFECTION or resolved or not begun:
+            continue
+        since = "" if event.started_on is None else f" since {day(event.started_on)}"
+        if event.grade is None:
+            found += raised(
+                book,
+                "INFECTION-UNGRADED",
+                f"An unresolved infection{since} has no grade: grade 3 or more is serious and would "
+                "mean holding tacrolimus until it is controlled. Record the grade.",
+                inputs=(("event", event.kind.value), ("grade", "not known")),
+                unchecked=True,
+            )
+        elif event.grade >= book.index.numbers["SERIOUS-INFECTION-GRADE"]:
+            found += raised(
+                book,
+                "INFECTION-SERIOUS",
+                f"A serious infection (grade {event.grade}){since} is not resolved: discontinue "
+                "tacrolimus until it is controlled.",
+                inputs=(("event", event.kind.value), ("grade", str(event.grade))),
+                proposal=doses.hold("hold until the infection is controlled"),
+            )
+    return found
+
+
+def contraindicated(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """S73: sirolimus is not combined with tacrolimus, as long as it is taken or about to be."""
+    found: tuple[Finding, ...] = ()
+    for taken, ingredient in taken_of(case, book, at, DrugClass.CONTRAINDICATED):
+        name = shown_name(taken, ingredient)
+        found += raised(
+            book,
+            "CONTRAINDICATED-DRUG",
+            f"{name} is {'about to be given' if taken.planned else 'on the list'}: do not combine it "
+            "with tacrolimus (excess mortality, graft loss and complications).",
+            inputs=(("drug", taken.drug),),
+            effect=Effect.BARS_START_AND_RAISES,
+        )
+    return found
+
+
+def unchecked_drugs(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """A drug outside the vocabulary is on the record and was not checked for interactions."""
+    found: tuple[Finding, ...] = ()
+    for drug in unlisted(case, at):
+        found += raised(
+            book,
+            "DRUG-NOT-CHECKED",
+            f"{drug.name} is not in the drug vocabulary: it was not checked for interactions.",
+            inputs=(("name", str(drug.name)),),
+        )
+    return found

@@ -1,0 +1,71 @@
+"""From a computed total to doses that can be dispensed, with the sum shown (D20, D21)."""
+
+from fractions import Fraction
+
+from dosing.rules.engine.advice import Action, DoseProposal
+from dosing.rules.engine.facts import Formulation
+from dosing.rules.engine.quantities import Mg, as_decimal, round_down, round_nearest, shown
+from dosing.rules.engine.rulebook import RuleBook
+
+
+def step_mg(book: RuleBook, formulation: Formulation) -> Fraction | None:
+    """The smallest strength, mg: single doses are its multiples. None: no proposal (D20)."""
+    strengths = book.index.strengths.get(formulation)
+    return strengths[0] if strengths else None
+
+
+def lowest_mg_per_day(step: Fraction) -> Fraction:
+    """The least daily total in two doses, mg/day."""
+    return 2 * step
+
+
+def cut(total: Fraction, share: Fraction, step: Fraction) -> Fraction:
+    """`total` mg/day × `share`, rounded down to the strengths (D17a)."""
+    return round_down(total * share, step)
+
+
+def nearest(
+    computed: Fraction, step: Fraction, *, lowest: Fraction | None = None, highest: Fraction | None
+) -> Fraction | None:
+    """`computed` mg/day to the nearest step, a tie down, never past `lowest` or `highest`."""
+    return round_nearest(computed, step, lowest=lowest, highest=highest)
+
+
+def proposal(action: Action, total: Fraction, step: Fraction, arithmetic: str) -> DoseProposal:
+    """`total` mg/day as two doses of whole capsules, the larger in the morning.
+
+    Raises ValueError for a total that is no multiple of `step` or below two capsules.
+    """
+    if total % step or total < lowest_mg_per_day(step):
+        raise ValueError("a proposal must be dispensable in two doses")
+    evening = total // step // 2 * step
+    morning = total - evening
+    if morning != evening:
+        arithmetic += f"; {mg(total)} mg/day = {mg(morning)} + {mg(evening)}"
+    return DoseProposal(
+        action=action,
+        arithmetic=arithmetic,
+        morning_mg=Mg(as_decimal(morning)),
+        evening_mg=Mg(as_decimal(evening)),
+    )
+
+
+def hold(reason: str) -> DoseProposal:
+    """Tacrolimus held: a state of the regimen, never a dose of zero."""
+    return DoseProposal(action=Action.HOLD, arithmetic=reason)
+
+
+def two_doses(given: DoseProposal) -> str:
+    """The doses in words, as they are taken."""
+    assert given.morning_mg is not None and given.evening_mg is not None
+    return f"{shown(given.morning_mg)} mg in the morning and {shown(given.evening_mg)} mg in the evening"
+
+
+def rounded(computed: Fraction, total: Fraction) -> str:
+    """How a computed total became the proposed one, to be put behind the sum."""
+    return " mg/day" if computed == total else f", rounded to {mg(total)} mg/day"
+
+
+def mg(total: Fraction) -> str:
+    """mg or mg/day with one decimal at least, as the arithmetic shows it."""
+    return shown(total, at_least=1)

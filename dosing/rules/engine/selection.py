@@ -1,0 +1,139 @@
+"""Who the protocol is for: S1-S6, X3."""
+
+from datetime import datetime
+
+from dosing.rules.engine.advice import Effect, Finding, raised
+from dosing.rules.engine.facts import CaseFacts, Intent, Line, Sard
+from dosing.rules.engine.comedication import taken_of
+from dosing.rules.engine.quantities import shown
+from dosing.rules.engine.rulebook import DrugClass, RuleBook
+
+_NAMES = {
+    Sard.RA: "rheumatoid arthritis",
+    Sard.SSC: "systemic sclerosis",
+    Sard.SJOGREN: "Sjögren disease",
+    Sard.MCTD: "mixed connective tissue disease",
+    Sard.SLE: "systemic lupus erythematosus",
+    Sard.OTHER: "a rheumatic disease other than myositis",
+}
+
+
+def outside_protocol(case: CaseFacts) -> bool:
+    """Whether the protocol says nothing of this disease: no ILD known, or no rheumatic disease."""
+    return case.diagnosis.ild is not True or case.diagnosis.sard in (None, Sard.NONE)
+
+
+def outside(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """S6: outside the protocol is an answer, and no starting dose is proposed."""
+    if not outside_protocol(case):
+        return ()
+    if case.diagnosis.ild is not True:
+        why = (
+            "Interstitial lung disease is not recorded"
+            if case.diagnosis.ild is None
+            else "The patient is recorded as having no interstitial lung disease"
+        )
+    elif case.diagnosis.sard is None:
+        why = "No rheumatic disease behind the interstitial lung disease is recorded"
+    else:
+        why = "Interstitial lung disease without a rheumatic disease"
+    return raised(
+        book,
+        "SEL-OUTSIDE-PROTOCOL",
+        f"{why}: this is outside the protocol, which does not say that tacrolimus may be used. "
+        "Safety findings are still given.",
+        inputs=(("ild", str(case.diagnosis.ild)), ("sard", str(case.diagnosis.sard))),
+        effect=Effect.BARS_START,
+    )
+
+
+def summary(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """S1: the protocol in one card when tacrolimus is being started for ILD."""
+    if case.intent is not Intent.START or outside_protocol(case):
+        return ()
+    number = book.index.numbers
+    return raised(
+        book,
+        "SEL-SUMMARY",
+        f"Start tacrolimus at {shown(number['START-MG-PER-KG-PER-DAY'], at_most=3)} mg/kg/day or "
+        f"{shown(number['START-FIXED-LOW-MG-PER-DAY'])} to "
+        f"{shown(number['START-FIXED-HIGH-MG-PER-DAY'])} mg/day, aim for a whole-blood trough of "
+        f"{shown(number['TARGET-LOW-NG-PER-ML'])} to {shown(number['TARGET-HIGH-NG-PER-ML'])} ng/mL, "
+        "and combine it with a corticosteroid. At baseline and regularly: tacrolimus level, blood "
+        "pressure, glucose, potassium, magnesium, lipids, blood count, renal function.",
+        inputs=(("sard", str(case.diagnosis.sard)),),
+    )
+
+
+def first_line(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """S2 and S3 for myositis, S4 for the other rheumatic diseases; S4 needs to know the line."""
+    diagnosis = case.diagnosis
+    if case.intent is not Intent.START or outside_protocol(case):
+        return ()
+    if diagnosis.sard is Sard.IIM:
+        return _myositis(case, book) if diagnosis.line is Line.FIRST else ()
+    assert diagnosis.sard is not None
+    name = _NAMES[diagnosis.sard]
+    if diagnosis.line is None:
+        return raised(
+            book,
+            "SEL-LINE-UNKNOWN",
+            f"It is not recorded whether tacrolimus would be first-line treatment for {name}. As "
+            "first line it is conditionally recommended against: record the line of treatment.",
+            unchecked=True,
+        )
+    if diagnosis.line is not Line.FIRST:
+        return ()
+    return raised(
+        book,
+        "SEL-NOT-FIRST-LINE",
+        f"Tacrolimus is conditionally recommended against as first-line treatment for {name} with "
+        "interstitial lung disease: few data, little experience, and concern about dosing and "
+        "toxicity.",
+        inputs=(("sard", str(diagnosis.sard)), ("line", str(diagnosis.line))),
+    )
+
+
+def _myositis(case: CaseFacts, book: RuleBook) -> tuple[Finding, ...]:
+    diagnosis = case.diagnosis
+    found = raised(
+        book,
+        "SEL-FIRST-LINE",
+        "Tacrolimus is a conditionally recommended first-line option for myositis with interstitial "
+        "lung disease.",
+        inputs=(("sard", str(diagnosis.sard)), ("line", str(diagnosis.line))),
+    )
+    reasons = [
+        words
+        for words, holds in (
+            ("anti-MDA5 antibodies", diagnosis.anti_mda5),
+            ("severe disease at presentation", diagnosis.severe_at_presentation),
+        )
+        if holds
+    ]
+    if reasons:
+        found += raised(
+            book,
+            "SEL-FAVOURED",
+            f"Tacrolimus is particularly favoured here: {' and '.join(reasons)}.",
+            inputs=(
+                ("anti_mda5", str(diagnosis.anti_mda5)),
+                ("severe_at_presentation", str(diagnosis.severe_at_presentation)),
+            ),
+        )
+    return found
+
+
+def over_cyclosporine(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """S5: in myositis tacrolimus is preferred over cyclosporine; asked where cyclosporine is taken."""
+    if case.diagnosis.ild is not True or case.diagnosis.sard is not Sard.IIM:
+        return ()
+    if not taken_of(case, book, at, DrugClass.CYCLOSPORINE):
+        return ()
+    return raised(
+        book,
+        "SEL-OVER-CYCLOSPORINE",
+        "Cyclosporine is on the medication list. For myositis with interstitial lung disease "
+        "tacrolimus is preferred over cyclosporine (perceived better effectiveness); both need the "
+        "same monitoring.",
+    )

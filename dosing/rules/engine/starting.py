@@ -1,0 +1,134 @@
+"""The first dose: S7, S8, S10 with D20, D21 and X1."""
+
+from datetime import datetime
+from fractions import Fraction
+
+from dosing.rules.engine import doses
+from dosing.rules.engine.advice import Action, DueTest, Finding, raised
+from dosing.rules.engine.facts import WEIGHT, CaseFacts, Formulation, Intent, Sard
+from dosing.rules.engine.comedication import taken_of
+from dosing.rules.engine.quantities import day, shown
+from dosing.rules.engine.rulebook import DrugClass, RuleBook
+from dosing.rules.engine.selection import outside_protocol
+
+
+def weight_kg(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Fraction, str] | None:
+    """The newest weight in kg and where it comes from; None if none is known.
+
+    The field of the case has no date: it yields to a measurement within the look-back (D4), and
+    stands before an older one.
+    """
+    measured = case.newest(WEIGHT, at)
+    stated = case.patient.weight_kg
+    if measured is not None and measured.comparator is None:
+        drawn_on = measured.at.astimezone(at.tzinfo).date()
+        age_days = (at.date() - drawn_on).days
+        if stated is None or age_days <= book.index.numbers["WEIGHT-LOOK-BACK-DAYS"]:
+            return measured.canonical, f"measured {day(drawn_on)}"
+    if stated is None:
+        return None
+    return Fraction(stated), "as recorded"
+
+
+def by_weight(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """S7: mg/kg/day split in two, the proposal of a start; with D20 rounding and the D21 guard."""
+    if case.intent is not Intent.START or outside_protocol(case):
+        return ()
+    known = weight_kg(case, book, at)
+    if known is None:
+        today = at.date()
+        return raised(
+            book,
+            "START-WEIGHT-UNKNOWN",
+            "No weight is recorded, so the weight-based starting dose cannot be computed.",
+            due_tests=(
+                DueTest(analyte=WEIGHT, earliest=today, due=today, latest=today, statements=("S7",)),
+            ),
+        )
+    kg, where = known
+    numbers = book.index.numbers
+    per_kg = numbers["START-MG-PER-KG-PER-DAY"]
+    computed = per_kg * kg
+    sum_shown = f"{shown(per_kg, at_most=3)} mg/kg/day × {shown(kg)} kg = {shown(computed)}"
+    inputs = (("weight_kg", shown(kg)), ("weight", where), ("computed_mg_per_day", shown(computed)))
+    most = min(numbers["MAX-MG-PER-DAY"], numbers["MAX-MG-PER-KG-PER-DAY"] * kg)
+    guard: tuple[Finding, ...] = ()
+    if computed > most:
+        guard = raised(
+            book,
+            "START-ABOVE-MAXIMUM",
+            f"The computed starting dose, {sum_shown} mg/day, is above the guard of "
+            f"{shown(numbers['MAX-MG-PER-DAY'])} mg/day or "
+            f"{shown(numbers['MAX-MG-PER-KG-PER-DAY'])} mg/kg/day; the proposal stops there.",
+            inputs=inputs,
+        )
+    step = doses.step_mg(book, Formulation.IR)
+    if step is None or case.regimen is not None:
+        return guard + raised(
+            book,
+            "START-BY-WEIGHT",
+            f"By weight ({where}): {sum_shown} mg/day in two doses.",
+            inputs=inputs,
+        )
+    total = doses.nearest(computed, step, highest=most)
+    if total is None or total < doses.lowest_mg_per_day(step):
+        return (
+            guard
+            + raised(
+                book,
+                "START-BY-WEIGHT",
+                f"By weight ({where}): {sum_shown} mg/day in two doses.",
+                inputs=inputs,
+            )
+            + raised(
+                book,
+                "START-NOT-DISPENSABLE",
+                f"{shown(computed)} mg/day cannot be dispensed as two doses of "
+                f"{shown(step)} mg capsules: no dose is proposed.",
+                inputs=inputs,
+            )
+        )
+    proposed = doses.proposal(
+        Action.START, total, step, f"{sum_shown}{doses.rounded(computed, total)}"
+    )
+    return guard + raised(
+        book,
+        "START-BY-WEIGHT",
+        f"By weight ({where}): {proposed.arithmetic}. That is {doses.two_doses(proposed)}.",
+        inputs=inputs,
+        proposal=proposed,
+    )
+
+
+def fixed(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """S8: the fixed daily dose as the alternative, with X1: above it the two are not equivalent."""
+    if case.intent is not Intent.START or outside_protocol(case):
+        return ()
+    numbers = book.index.numbers
+    low, high = numbers["START-FIXED-LOW-MG-PER-DAY"], numbers["START-FIXED-HIGH-MG-PER-DAY"]
+    message = f"Alternative: a fixed total of {shown(low)} to {shown(high)} mg/day in two doses."
+    known = weight_kg(case, book, at)
+    if known is not None:
+        kg, _ = known
+        computed = numbers["START-MG-PER-KG-PER-DAY"] * kg
+        if computed > high:
+            message += (
+                f" The two starting doses are not equivalent: at {shown(kg)} kg the weight-based "
+                f"dose, {shown(computed)} mg/day, is above {shown(high)} mg/day. Choose one and "
+                "record which."
+            )
+    return raised(book, "START-FIXED", message)
+
+
+def with_corticosteroid(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """S10: in myositis tacrolimus starts together with a systemic corticosteroid."""
+    if case.intent is not Intent.START or case.diagnosis.sard is not Sard.IIM:
+        return ()
+    if taken_of(case, book, at, DrugClass.CORTICOSTEROID):
+        return ()
+    return raised(
+        book,
+        "START-WITHOUT-STEROID",
+        "No systemic corticosteroid is on the medication list. Initial treatment of myositis with "
+        "interstitial lung disease combines tacrolimus with a corticosteroid.",
+    )
