@@ -51,12 +51,13 @@ lock: .venv/dev.stamp
 	$(LOCK) --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt pyproject.toml
 
 $(PY):
-	@for python in $${PYTHON:-} python3.11 python3 python3.12 python3.13; do \
-		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-			echo "Making .venv with $$("$$python" --version)."; exec "$$python" -m venv .venv; \
-		fi; \
+	@for python in $(PYTHON) python3.11 python3 python3.12 python3.13; do \
+		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		echo "Making .venv with $$("$$python" --version)."; \
+		"$$python" -m venv .venv && exit 0; \
+		rm -rf .venv; echo "On Debian and Ubuntu venv is a package of its own: python3-venv." >&2; exit 1; \
 	done; \
-	echo "TacroWeb needs Python 3.11 or newer: none of \$$PYTHON, python3.11 and python3 is one." >&2; exit 1
+	echo "TacroWeb needs Python 3.11 or newer. Install it, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 1
 
 .venv/runtime.stamp: requirements/runtime.txt | $(PY)
 	@echo "Installing what TacroWeb runs on (requirements/runtime.txt)."
