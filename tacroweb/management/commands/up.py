@@ -236,11 +236,12 @@ class Whole:
             return 0 if self.stop_requests else 1
         say(f"\nTacroWeb is ready: http://127.0.0.1:{self.port}/")
         if self.demo:
-            names = get_user_model().objects.filter(is_active=True).order_by("pk")
-            connections.close_all()
-            say(f"Sign in as {', '.join(user.get_username() for user in names)}.")
+            users = get_user_model().objects.filter(is_active=True).order_by("pk")
+            say(f"Sign in as {', '.join(user.get_username() for user in users)}.")
             say(f"Password: {(self.var / 'demo-password').read_text().strip()}")
             connections.close_all()
+        elif settings.HTTPS:
+            say("It expects a proxy that speaks https before it: plain requests are redirected.")
         say("Ctrl-C ends it.\n")
         return 0
 
@@ -308,7 +309,7 @@ class Whole:
             host = settings.ALLOWED_HOSTS[0].lstrip(".").replace("*", "localhost")
             connection.request("GET", "/healthz/", headers={"Host": host})
             return connection.getresponse().status == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
         finally:
             connection.close()
