@@ -1,7 +1,9 @@
 """What was ordered, on which assessment, under whose signature."""
 
+import json
 import uuid
 from decimal import Decimal
+from typing import Any, cast
 
 from django.db import models
 from django.db.models import F, Q
@@ -34,6 +36,16 @@ class Assessment(AppendOnlyModel):
 
     def __str__(self) -> str:
         return f"assessment {self.pk} of patient {self.patient_id}"
+
+    @property
+    def case(self) -> dict[str, Any]:
+        """The facts in the case format."""
+        return cast("dict[str, Any]", json.loads(self.case_text))
+
+    @property
+    def advice(self) -> dict[str, Any]:
+        """The answer in the case format."""
+        return cast("dict[str, Any]", json.loads(self.advice_text))
 
     def audit_subject(self) -> str:
         return f"patient:{self.patient_id}"
@@ -115,6 +127,10 @@ class ReasonCode(models.TextChoices):
     INFECTION = "INFECTION", "Infection"
     RENAL = "RENAL", "Renal function"
     RESUMED = "RESUMED", "Resumed after a hold"
+    CONTRAINDICATED = "CONTRAINDICATED", "Contraindication"
+    NO_RESPONSE = "NO_RESPONSE", "Insufficient response"
+    COMPLETED = "COMPLETED", "Treatment completed"
+    PATIENT_CHOICE = "PATIENT_CHOICE", "The patient’s decision"
     OTHER = "OTHER", "Another reason (say which)"
 
 
@@ -188,6 +204,12 @@ class Meaning(models.TextChoices):
     STOPPED = "STOPPED", "Stopped tacrolimus"
 
 
+class Factor(models.TextChoices):
+    """What proved that the signer was the signer."""
+
+    PASSWORD = "PASSWORD", "Password"  # noqa: S105  # a name, no secret
+
+
 class SignedOrder(AppendOnlyModel):
     """The signature under one order: who, what it means, which factor proved it, what was shown."""
 
@@ -201,14 +223,19 @@ class SignedOrder(AppendOnlyModel):
     meaning = models.CharField(max_length=10, choices=Meaning.choices)
     printed_name = models.CharField(max_length=200)
     role = models.CharField(max_length=100)
-    factor = models.CharField(max_length=20)
-    reason = models.TextField()
+    factor = models.CharField(max_length=20, choices=Factor.choices)
+    reason_code = models.CharField(max_length=20, choices=ReasonCode.choices)
+    reason = models.TextField(help_text="in words")
     signed_at = models.DateTimeField()
     shown_sha256 = models.CharField(max_length=64)
 
     class Meta:
         constraints = (
-            models.CheckConstraint(condition=~Q(reason=""), name="signature_has_a_reason"),
+            models.CheckConstraint(
+                condition=~Q(reason="") & ~Q(reason_code=""),
+                name="signature_has_a_reason",
+                violation_error_message="Say why.",
+            ),
         )
         indexes = (models.Index(fields=("regimen", "signed_at"), name="signature_in_order"),)
 
