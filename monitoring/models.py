@@ -1,7 +1,8 @@
-"""What must be done next, and the sweeps that look for it."""
+"""What must be done next, and the reviews and sweeps that find it."""
 
+from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from dosing.models import Assessment
 from patients.models import Analyte, Observation, Patient
@@ -15,7 +16,10 @@ class TaskStatus(models.TextChoices):
 
 
 class MonitoringTask(TrackedModel):
-    """A test that the protocol asks for, in a window of days, for one reason."""
+    """A test that the protocol asks for, to be done in a window of days by the clinic's calendar.
+
+    One sample that answers several statements is one task. It is overdue once `latest_on` is past.
+    """
 
     patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="tasks")
     analyte = models.ForeignKey(Analyte, on_delete=models.PROTECT, related_name="+")
@@ -32,6 +36,10 @@ class MonitoringTask(TrackedModel):
     )
     closed_at = models.DateTimeField(null=True, blank=True)
     closing_note = models.CharField(max_length=300, blank=True)
+    cancelled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+",
+        help_text="the person who cancelled it; empty where the protocol no longer asked for it",
+    )  # fmt: skip
 
     class Meta:
         constraints = (
@@ -39,6 +47,16 @@ class MonitoringTask(TrackedModel):
                 fields=("patient", "analyte", "statements", "due_on"),
                 condition=Q(status="OPEN"),
                 name="task_open_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(due_on__gte=F("earliest_on"), latest_on__gte=F("due_on")),
+                name="task_window_in_order",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="OPEN", closed_at__isnull=True)
+                | Q(status="DONE", closed_at__isnull=False, observation__isnull=False)
+                | (Q(status="CANCELLED", closed_at__isnull=False) & ~Q(closing_note="")),
+                name="task_closed_with_time_and_cause",
             ),
         )
         indexes = (
@@ -53,14 +71,45 @@ class MonitoringTask(TrackedModel):
     def audit_subject(self) -> str:
         return f"patient:{self.patient_id}"
 
+    @property
+    def why(self) -> list[str]:
+        """The statements that ask for it, such as ["S41"]."""
+        return self.statements.split(", ")
+
+
+class Review(models.Model):
+    """When a patient's tasks were last compared with the protocol, and whether that worked.
+
+    An operational record, overwritten by the next review and made again at any time, so not
+    tracked. A failure stays visible until a review succeeds.
+    """
+
+    patient = models.OneToOneField(Patient, on_delete=models.PROTECT, related_name="review")
+    at = models.DateTimeField()
+    facts_version = models.PositiveBigIntegerField(null=True, help_text="of the last success")
+    failure = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        indexes = (
+            models.Index(fields=("patient",), condition=~Q(failure=""), name="review_failed"),
+        )
+
+    def __str__(self) -> str:
+        return f"review of patient {self.patient_id}: {self.failure or 'done'}"
+
 
 class SweepRun(models.Model):
     """One nightly sweep: an operational record, made again at any time, so not tracked."""
 
-    started_at = models.DateTimeField()
+    started_at = models.DateTimeField(db_index=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    patients = models.PositiveIntegerField(default=0)
+    patients = models.PositiveIntegerField(default=0, help_text="looked at")
     failures = models.TextField(blank=True, help_text="one line a patient that could not be swept")
 
     def __str__(self) -> str:
         return f"sweep of {self.started_at:%d-%b-%Y %H:%M}"
+
+    @property
+    def failed(self) -> int:
+        """How many patients could not be swept."""
+        return len(self.failures.splitlines())

@@ -1,0 +1,16 @@
+"""What a person gives when a task will not be done."""
+
+from django import forms
+
+from monitoring.services import NOTE_LENGTH
+
+
+class CancelForm(forms.Form):
+    """The reason for cancelling a task."""
+
+    reason = forms.CharField(
+        label="Why will this test not be done?",
+        help_text="Such as “done elsewhere” or “the patient declines”. It stays on record.",
+        max_length=NOTE_LENGTH,
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )

@@ -1,0 +1,298 @@
+"""Keeping the tasks of a patient in step with what the protocol asks for."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from django.core.exceptions import ValidationError
+
+from dosing.models import Assessment, Intent
+from dosing.rules.engine.advice import DueTest
+from dosing.rules.engine.facts import TACROLIMUS_LEVEL, CaseFacts
+from dosing.rules.engine.trough import troughs
+from dosing.rules.selectors import published_book
+from dosing.selectors import current_regimen
+from dosing.services import advise, assess_patient
+from monitoring.models import MonitoringTask, Review, TaskStatus
+from monitoring.selectors import open_tasks
+from patients.models import Analyte, FactsVersion, Observation, Patient
+from patients.selectors import current_observations
+from tacroweb.audit.ledger import service
+from tacroweb.audit.signature import Signature
+from tacroweb.refusals import Refusal
+
+NOT_TAKEN = "Tacrolimus is not taken."
+NOT_ASKED = "The protocol no longer asks for it."
+NOTE_LENGTH = 300
+
+
+class TaskClosed(Refusal):
+    """The task was done or cancelled already."""
+
+    code = "task_closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One sample to take, whatever number of statements ask for it."""
+
+    analyte: str
+    earliest: date
+    due: date
+    latest: date
+    statements: str
+
+    def asked_by(self, task: MonitoringTask) -> bool:
+        """Whether the task is about the same analyte for the same statements."""
+        return (task.analyte.key, task.statements) == (self.analyte, self.statements)
+
+    def overlaps(self, task: MonitoringTask) -> bool:
+        """Whether one sample could still answer both."""
+        return (
+            task.analyte.key == self.analyte
+            and task.earliest_on <= self.latest
+            and self.earliest <= task.latest_on
+        )
+
+
+def samples(tests: Iterable[DueTest]) -> list[Sample]:
+    """The fewest samples that answer all tests: tests of an analyte whose windows share a day are one.
+
+    The window of a sample is what the windows of its tests have in common, so that it answers each.
+    """
+    together: list[list[DueTest]] = []  # each list has the test whose window closes first in front
+    for test in sorted(tests, key=lambda test: (test.analyte, test.latest, test.earliest)):
+        for group in together:
+            if group[0].analyte == test.analyte and test.earliest <= group[0].latest:
+                group.append(test)
+                break
+        else:
+            together.append([test])
+    return [_sample(group) for group in together]
+
+
+def _sample(tests: list[DueTest]) -> Sample:
+    earliest = max(test.earliest for test in tests)
+    latest = min(test.latest for test in tests)
+    statements = {statement for test in tests for statement in test.statements}
+    return Sample(
+        analyte=tests[0].analyte,
+        earliest=earliest,
+        due=max(earliest, min(latest, *(test.due for test in tests))),
+        latest=latest,
+        statements=", ".join(sorted(statements, key=_by_number)),
+    )
+
+
+def _by_number(statement: str) -> tuple[int, str]:
+    digits = re.search(r"[0-9]+", statement)
+    return (int(digits.group()) if digits else 0, statement)
+
+
+@service("Tasks reviewed")
+def review_patient(*, patient: Patient, at: datetime, by: Signature) -> Assessment | None:
+    """Bring the tasks of a patient in step with the protocol's due tests at `at`.
+
+    The protocol decides what is due; here due tests become tasks. A task that is no longer asked for
+    is done if a result answers it (a sample drawn in its window or later; for tacrolimus one that is
+    a trough), else cancelled. What is asked for anew opens a task, or moves an open one that the same
+    sample answers. What a person cancelled is not opened again for the same statements and day.
+
+    An assessment is stored, and returned, when the patient's facts have changed since the last
+    review or a task opens or moves; a review that finds nothing new writes nothing. Who takes no
+    tacrolimus has no tasks: before a start the chart shows what the baseline lacks.
+
+    Raises `Refusal` when no rule book is published, and `ValueError` for facts that cannot be.
+    """
+    at = at.astimezone(patient.clinic.zone)
+    # Two reviews of one patient take turns, and no fact changes in between.
+    facts, _ = FactsVersion.objects.select_for_update().get_or_create(patient=patient)
+    last = Review.objects.filter(patient=patient).first()
+    tasks = list(open_tasks(patient))
+    assessment = None
+    if current_regimen(patient) is None:
+        for task in tasks:
+            _cancel(task, NOT_TAKEN, at=at, by=by)
+    else:
+        case, advice = advise(patient, intent=Intent.REVIEW, at=at)
+        tasks, asked = _without_exact(tasks, samples(advice.due_tests))
+        tasks = _without_answered(patient, case, tasks, asked, at=at, by=by)
+        tasks, asked = _without_undated(tasks, asked, case=case, at=at)
+        asked = _without_declined(patient, asked)
+        if asked or last is None or last.facts_version != facts.number:
+            assessment = assess_patient(patient=patient, intent=Intent.REVIEW, at=at, by=by)
+        if assessment and asked:
+            tasks = _open_or_move(patient, tasks, asked, assessment, by=by)
+        for task in tasks:
+            _cancel(task, NOT_ASKED, at=at, by=by)
+    Review.objects.update_or_create(
+        patient=patient, defaults={"at": at, "facts_version": facts.number, "failure": ""}
+    )
+    return assessment
+
+
+def _without_exact(
+    tasks: list[MonitoringTask], asked: list[Sample]
+) -> tuple[list[MonitoringTask], list[Sample]]:
+    """Leave out the tasks that are asked for just as they stand."""
+    stands = {_window(task): task for task in tasks}
+    news = [sample for sample in asked if stands.pop(_wanted(sample), None) is None]
+    return list(stands.values()), news
+
+
+def _window(task: MonitoringTask) -> tuple[object, ...]:
+    return (task.analyte.key, task.statements, task.earliest_on, task.due_on, task.latest_on)
+
+
+def _wanted(sample: Sample) -> tuple[object, ...]:
+    return (sample.analyte, sample.statements, sample.earliest, sample.due, sample.latest)
+
+
+def _without_answered(
+    patient: Patient,
+    case: CaseFacts,
+    tasks: list[MonitoringTask],
+    asked: list[Sample],
+    *,
+    at: datetime,
+    by: Signature,
+) -> list[MonitoringTask]:
+    """Close the tasks that a result has answered; the others are returned."""
+    if not tasks:
+        return tasks
+    trough_at = {level.at for level in troughs(case, published_book(), at)}
+    results = [
+        result
+        for result in current_observations(patient).filter(
+            analyte__in={task.analyte_id for task in tasks}, drawn_at__lte=at
+        )
+        if result.analyte.key != TACROLIMUS_LEVEL or result.drawn_at in trough_at
+    ]
+    results.sort(key=lambda result: result.drawn_at)
+    left = []
+    for task in tasks:
+        answers = [
+            result
+            for result in results
+            if result.analyte_id == task.analyte_id
+            and result.drawn_at.astimezone(at.tzinfo).date() >= task.earliest_on
+        ]
+        # A result that was known when the test was asked for is at best a late entry; while the
+        # protocol goes on asking for the same reason it is rather the cause of the asking.
+        later = [result for result in answers if result.drawn_at > task.assessment.at]
+        if not any(sample.asked_by(task) for sample in asked):
+            later = later or answers[-1:]
+        if later:
+            _close(task, later[0], at=at, by=by)
+        else:
+            left.append(task)
+    return left
+
+
+def _without_undated(
+    tasks: list[MonitoringTask], asked: list[Sample], *, case: CaseFacts, at: datetime
+) -> tuple[list[MonitoringTask], list[Sample]]:
+    """A test so many days from the day of asking, asked for again later, keeps its first date.
+
+    Such a test ("repeat the draw") would otherwise be put off each night and never be overdue.
+    After a new dose its day counts from that dose, so then the date does move.
+    """
+    today, zone = at.date(), at.tzinfo
+    dose_since = case.regimen.dose_since if case.regimen else None
+    left, news = list(tasks), []
+    for sample in asked:
+        for task in left:
+            asked_on = task.assessment.at.astimezone(zone).date()
+            if (
+                sample.asked_by(task)
+                and (dose_since is None or dose_since <= task.assessment.at)
+                and (sample.earliest - today, sample.due - today)
+                == (task.earliest_on - asked_on, task.due_on - asked_on)
+            ):
+                left.remove(task)
+                break
+        else:
+            news.append(sample)
+    return left, news
+
+
+def _without_declined(patient: Patient, asked: list[Sample]) -> list[Sample]:
+    """Leave out what a person has cancelled for the same statements and day."""
+    if not asked:
+        return asked
+    declined = set(
+        MonitoringTask.objects.filter(
+            patient=patient, status=TaskStatus.CANCELLED, cancelled_by__isnull=False,
+            due_on__in={sample.due for sample in asked},
+        ).values_list("analyte__key", "statements", "due_on")
+    )  # fmt: skip
+    return [
+        sample
+        for sample in asked
+        if (sample.analyte, sample.statements, sample.due) not in declined
+    ]
+
+
+def _open_or_move(
+    patient: Patient,
+    tasks: list[MonitoringTask],
+    asked: list[Sample],
+    assessment: Assessment,
+    *,
+    by: Signature,
+) -> list[MonitoringTask]:
+    """Write what is asked for; returns the open tasks that are left over."""
+    left = list(tasks)
+    analytes = {
+        analyte.key: analyte
+        for analyte in Analyte.objects.filter(key__in={sample.analyte for sample in asked})
+    }
+    for sample in asked:
+        # First the one that it repeats, then any that the same sample answers.
+        near = [task for task in left if sample.overlaps(task)]
+        near.sort(key=lambda task: not sample.asked_by(task))
+        task = near[0] if near else None
+        if task is None:
+            task = MonitoringTask(patient=patient, analyte=analytes[sample.analyte])
+        else:
+            left.remove(task)
+        task.statements = sample.statements
+        task.earliest_on, task.due_on, task.latest_on = sample.earliest, sample.due, sample.latest
+        task.assessment = assessment
+        task.sign(by).save()
+    return left
+
+
+def _close(
+    task: MonitoringTask, observation: Observation, *, at: datetime, by: Signature
+) -> None:
+    task.status, task.observation, task.closed_at = TaskStatus.DONE, observation, at
+    task.sign(by).save()
+
+
+def _cancel(task: MonitoringTask, note: str, *, at: datetime, by: Signature) -> None:
+    task.status, task.closing_note, task.closed_at = TaskStatus.CANCELLED, note, at
+    task.sign(by).save()
+
+
+@service("Task cancelled")
+def cancel_task(*, task: MonitoringTask, at: datetime, by: Signature) -> MonitoringTask:
+    """Cancel a test that will not be done, for the reason in `by`; the protocol does not reopen it.
+
+    Raises `ValidationError` without a reason or with one of more than 300 characters, `TaskClosed`
+    when the task is not open any more.
+    """
+    reason = by.reason.strip()
+    if not reason:
+        raise ValidationError({"reason": "Say why this test will not be done."})
+    if len(reason) > NOTE_LENGTH:
+        raise ValidationError({"reason": f"Say it in {NOTE_LENGTH} characters."})
+    task = MonitoringTask.objects.select_for_update().get(pk=task.pk)
+    if task.status != TaskStatus.OPEN:
+        raise TaskClosed(
+            f"This task is closed already ({task.get_status_display().lower()}). Nothing was changed."
+        )
+    task.cancelled_by_id = by.actor_id
+    _cancel(task, reason, at=at, by=by)
+    return task
