@@ -173,8 +173,7 @@ class DoseOrder(TrackedModel):
                 violation_error_message="Say why the dose changes.",
             ),
             models.CheckConstraint(
-                condition=(Q(decision="ACCEPTED") & ~Q(reason_code="OTHER"))
-                | ~Q(reason_text=""),
+                condition=(Q(decision="ACCEPTED") & ~Q(reason_code="OTHER")) | ~Q(reason_text=""),
                 name="order_departure_is_explained",
                 violation_error_message="Say in words why the dose departs from the proposal.",
             ),
@@ -207,7 +206,7 @@ class Meaning(models.TextChoices):
 class Factor(models.TextChoices):
     """What proved that the signer was the signer."""
 
-    PASSWORD = "PASSWORD", "Password"  # noqa: S105  # a name, no secret
+    PASSWORD = "PASSWORD", "Password"  # a name, no secret
 
 
 class SignedOrder(AppendOnlyModel):

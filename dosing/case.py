@@ -1,0 +1,254 @@
+"""The one bridge from the record to the engine: rows in, facts out."""
+
+from datetime import date, datetime
+from decimal import Decimal
+
+from dosing.models import DoseOrder, Intent, Regimen, RegimenStatus
+from dosing.rules.engine import facts
+from dosing.rules.engine.comedication import is_taken
+from dosing.rules.engine.quantities import Comparator, Hours, Mg, MgPerDay, NgPerMl
+from dosing.rules.engine.rulebook import INHIBITORS, RuleBook
+from dosing.rules.selectors import published_book
+from patients.models import (
+    ClinicalEvent,
+    CoMedication,
+    Drug,
+    Immunisation,
+    Observation,
+    Patient,
+)
+from patients.selectors import (
+    co_medications_of,
+    current_observations,
+    diagnosis_of,
+    events_of,
+    immunisations_of,
+)
+from patients.vocabulary import Analyte, UnknownUnit, vocabulary
+from tacroweb.numbers import parse_result
+
+
+def case_of(
+    patient: Patient,
+    *,
+    intent: Intent | None = None,
+    book: RuleBook | None = None,
+    at: datetime,
+) -> facts.CaseFacts:
+    """The patient's facts as they stand, without what begins after `at`.
+
+    Results replaced or withdrawn are left out, and so are facts entered in error. Without an intent:
+    REVIEW for a patient on tacrolimus, else START. `book` (else the one in force) says which drugs
+    are inhibitors. One query a table, however many rows.
+    """
+    book = book or published_book()
+    today = at.astimezone(patient.clinic.zone).date()
+    taken = {
+        row: _co_medication(row)
+        for row in co_medications_of(patient)
+        if row.planned or row.started_on is None or row.started_on <= today
+    }
+    regimen = _regimen(patient, taken, book=book, at=at)
+    return facts.CaseFacts(
+        intent=facts.Intent(intent or (Intent.REVIEW if regimen else Intent.START)),
+        patient=_patient(patient),
+        diagnosis=_diagnosis(patient),
+        regimen=regimen,
+        co_medications=tuple(taken.values()),
+        # A quantity that the vocabulary file does not name is one that no rule reads.
+        observations=tuple(
+            _observation(row, analyte)
+            for row in current_observations(patient).filter(drawn_at__lte=at)
+            if (analyte := vocabulary().analyte(row.analyte.key)) is not None
+        ),
+        events=tuple(_event(row) for row in events_of(patient) if row.started_on <= today),
+        immunisations=tuple(_immunisation(row) for row in immunisations_of(patient)),
+    )
+
+
+def _patient(row: Patient) -> facts.Patient:
+    """The person; weight and height stand among the observations, with their days."""
+    return facts.Patient(
+        birth_date=row.birth_date,
+        sex=facts.Sex(row.sex) if row.sex else None,
+        pregnancy=facts.Pregnancy(row.pregnancy) if row.pregnancy else None,
+        lactating=row.lactating,
+        infection_risk=facts.InfectionRisk(row.infection_risk) if row.infection_risk else None,
+        cyp3a5=facts.Cyp3a5(row.cyp3a5) if row.cyp3a5 else None,
+        hcv_antiviral_course=row.hcv_antiviral_course,
+    )
+
+
+def _diagnosis(patient: Patient) -> facts.Diagnosis:
+    row = diagnosis_of(patient)
+    if row is None:
+        return facts.Diagnosis()
+    return facts.Diagnosis(
+        ild=row.ild,
+        sard=facts.Sard(row.sard) if row.sard else None,
+        subtype=facts.Subtype(row.subtype) if row.subtype else None,
+        anti_mda5=row.anti_mda5,
+        severe_at_presentation=row.severe_at_presentation,
+        rapidly_progressive=row.rapidly_progressive,
+        line=facts.Line(row.line) if row.line else None,
+    )
+
+
+def _regimen(
+    patient: Patient,
+    taken: dict[CoMedication, facts.CoMedication],
+    *,
+    book: RuleBook,
+    at: datetime,
+) -> facts.Regimen | None:
+    row = (
+        Regimen.objects.filter(patient=patient)
+        .exclude(status=RegimenStatus.STOPPED)
+        .prefetch_related("orders")
+        .first()
+    )
+    if row is None:
+        return None
+    orders = sorted(row.orders.all(), key=lambda order: (order.since, order.pk))
+    dose = orders[-1]
+    return facts.Regimen(
+        status=facts.RegimenStatus(row.status),
+        formulation=facts.Formulation(row.formulation),
+        brand=row.brand or None,
+        morning_mg=Mg(dose.morning_mg),
+        evening_mg=Mg(dose.evening_mg),
+        started_on=row.started_on,
+        dose_since=dose.since,
+        target_low_ng_per_ml=_ng_per_ml(row.target_low_ng_per_ml),
+        target_high_ng_per_ml=_ng_per_ml(row.target_high_ng_per_ml),
+        dose_before_inhibitor_mg_per_day=_dose_before_inhibitor(
+            patient, orders, taken, book=book, at=at
+        ),
+    )
+
+
+def _ng_per_ml(value: Decimal | None) -> NgPerMl | None:
+    return None if value is None else NgPerMl(value)
+
+
+def _dose_before_inhibitor(
+    patient: Patient,
+    orders: list[DoseOrder],
+    taken: dict[CoMedication, facts.CoMedication],
+    *,
+    book: RuleBook,
+    at: datetime,
+) -> MgPerDay | None:
+    """The daily total in force when the first inhibitor now taken, or stopped while its event is
+    still open, began (S40, S52). An inhibitor older than the regimen met no dose and does not count.
+    """
+    zone = patient.clinic.zone
+    since = [(order.since.astimezone(zone).date(), order) for order in orders]
+    for began in sorted(_inhibitor_days(patient, taken, book=book, at=at)):
+        before = [order for day, order in since if day < began]
+        # Started on the inhibitor's own day, the regimen's first dose is the one it met.
+        same_day = [order for day, order in since if day == began]
+        if before or same_day:
+            dose = before[-1] if before else same_day[0]
+            return MgPerDay(dose.total_daily_mg)
+    return None
+
+
+def _inhibitor_days(
+    patient: Patient,
+    taken: dict[CoMedication, facts.CoMedication],
+    *,
+    book: RuleBook,
+    at: datetime,
+) -> set[date]:
+    """The days on which systemic inhibitors began that are taken, or stopped with an open event.
+
+    One that was first written down as planned counts from that day: the dose may have been cut for
+    it in advance, and the cut dose must not be taken for the original one.
+    """
+    zone = patient.clinic.zone
+    today = at.astimezone(zone).date()
+    classes = book.index.drug_classes
+    open_days = book.index.numbers["INTERACTION-OPEN-DAYS"]
+    inhibitors = {
+        row.pk: drug.started_on
+        for row, drug in taken.items()
+        if drug.systemic
+        and (
+            is_taken(drug, today)
+            or (drug.stopped_on is not None and (today - drug.stopped_on).days < open_days)
+        )
+        and any(name in classes and classes[name][0] in INHIBITORS for name in drug.ingredients)
+    }
+    if not inhibitors:
+        return set()
+    planned = CoMedication.history.filter(id__in=inhibitors, planned=True).order_by("-history_id")
+    for pk, written_at in planned.values_list("id", "history_date"):
+        written_on = min(written_at, at).astimezone(zone).date()
+        inhibitors[pk] = min(inhibitors[pk] or written_on, written_on)
+    return {day for day in inhibitors.values() if day is not None}
+
+
+def _co_medication(row: CoMedication) -> facts.CoMedication:
+    """A drug that the vocabulary file does not list is unlisted: the advice says it is unchecked."""
+    name = row.unlisted_name if row.drug is None else row.drug.generic_name
+    known = None if row.drug is None else vocabulary().drug(name)
+    return facts.CoMedication(
+        drug=known.name if known else facts.UNLISTED,
+        ingredients=known.ingredients if known else (),
+        name=None if known else name,
+        route=facts.Route(row.route) if row.route else None,
+        started_on=row.started_on,
+        stopped_on=row.stopped_on,
+        planned=row.planned,
+        daily_dose_mg=row.daily_dose_mg,
+    )
+
+
+def _observation(row: Observation, analyte: Analyte) -> facts.Observation:
+    """The value as entered, in its own unit, with the exact canonical value that the rules read.
+
+    A unit that only this installation's table knows goes in canonically, as it is stored.
+    """
+    comparator, value = parse_result(row.entered)
+    unit = row.unit_entered
+    try:
+        canonical = analyte.exactly(value, unit)
+    except UnknownUnit:
+        value, unit = row.value, analyte.unit
+        canonical = analyte.exactly(value, unit)
+    return facts.Observation(
+        analyte=analyte.key,
+        value=value,
+        unit=unit,
+        canonical=canonical,
+        at=row.drawn_at,
+        comparator=Comparator(comparator) if comparator else None,
+        hours_since_dose=None if row.hours_since_dose is None else Hours(row.hours_since_dose),
+        assay=row.assay or None,
+    )
+
+
+def _event(row: ClinicalEvent) -> facts.ClinicalEvent:
+    return facts.ClinicalEvent(
+        kind=facts.EventKind(row.kind),
+        grade=row.grade,
+        started_on=row.started_on,
+        resolved_on=row.resolved_on,
+    )
+
+
+def _immunisation(row: Immunisation) -> facts.Immunisation:
+    """A vaccine that only this installation's table knows goes in by its ATC code."""
+    known = vocabulary().vaccine(row.vaccine)
+    if known is None:
+        codes = Drug.objects.get(generic_name=row.vaccine).atc_codes.split()
+        known = next(filter(None, map(vocabulary().vaccine, codes)))
+    return facts.Immunisation(
+        vaccine=known.name,
+        atc=known.atc,
+        live=known.live,
+        planned_on=None if row.given_on else row.planned_on,
+        given_on=row.given_on,
+        route=facts.VaccineRoute(row.route) if row.route else None,
+    )

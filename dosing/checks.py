@@ -1,0 +1,316 @@
+"""What an order is held against before it may be signed: the advice, its questions, the dose itself."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from dosing.models import Decision, Formulation, ReasonCode
+from dosing.rules.engine.facts import CaseFacts
+from dosing.rules.engine.quantities import shown
+from dosing.rules.engine.rulebook import RuleBook
+from dosing.rules.engine.starting import weight_kg
+from tacroweb.refusals import Refusal
+
+CONFIRM_ABOVE = 2  # times the last total a day: asked once
+TYPE_AGAIN_FROM = 10  # times the last total a day: the usual slip of a decimal point
+NEEDS_ANSWER = ("STOP", "WARN")
+NEEDS_ACKNOWLEDGEMENT = ("CAUTION",)
+
+
+class UnansweredFinding(Refusal):
+    """A STOP, WARN or CAUTION that the prescriber has not answered."""
+
+    code = "unanswered_finding"
+
+
+class BareOverride(Refusal):
+    """A dose other than proposed, without a word of why."""
+
+    code = "bare_override"
+
+
+class DoseNotConfirmed(Refusal):
+    """A dose far from the last one, or above the guard, that must be meant."""
+
+    code = "dose_not_confirmed"
+
+
+class AnswerReason(models.TextChoices):
+    """What a prescriber says to a finding."""
+
+    ACTED_ON = "ACTED_ON", "Acted on: this order, a test or another step"
+    WILL_MONITOR = "WILL_MONITOR", "Will monitor more closely"
+    TOLERATED_BEFORE = "TOLERATED_BEFORE", "Tolerated before"
+    BENEFIT_OUTWEIGHS = "BENEFIT_OUTWEIGHS", "The benefit outweighs the risk"
+    NOT_TAKEN = "NOT_TAKEN", "The drug is not actually taken"
+    DATA_WRONG = "DATA_WRONG", "The data are wrong"
+    SPECIALIST = "SPECIALIST", "On specialist advice"
+    OTHER = "OTHER", "Another reason (say which)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the prescriber says to one finding."""
+
+    reason: AnswerReason
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A finding that wants an answer (STOP, WARN) or an acknowledgement (CAUTION)."""
+
+    key: str
+    finding: Mapping[str, Any]
+
+    @property
+    def acknowledge(self) -> bool:
+        """Whether it is enough to have seen it."""
+        return self.finding["severity"] in NEEDS_ACKNOWLEDGEMENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """Which tacrolimus and which target; no target of its own means the rule book's."""
+
+    formulation: Formulation
+    brand: str
+    target_low_ng_per_ml: Decimal | None = None
+    target_high_ng_per_ml: Decimal | None = None
+    target_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prescription:
+    """A dose as the prescriber wants it, with the reason and an answer to each question.
+
+    `confirmed` and `typed_again_mg` (the total a day once more) are given when the service asks.
+    """
+
+    morning_mg: Decimal
+    evening_mg: Decimal
+    reason_code: ReasonCode
+    reason_text: str = ""
+    answers: Mapping[str, Answer]
+    confirmed: bool = False
+    typed_again_mg: Decimal | None = None
+
+    @property
+    def total_daily_mg(self) -> Decimal:
+        """Morning and evening dose together, mg/day."""
+        return self.morning_mg + self.evening_mg
+
+    @property
+    def reason(self) -> str:
+        """The reason in words: the code's, then the prescriber's own."""
+        return in_words(self.reason_code, self.reason_text)
+
+
+def in_words(code: ReasonCode, text: str) -> str:
+    """A reason as it is printed under a signature. Raises `ValidationError` for a bare "other"."""
+    text = text.strip()
+    if code == ReasonCode.OTHER:
+        if not text:
+            raise ValidationError({"reason_text": "Say which reason."})
+        return text
+    return f"{code.label}: {text}" if text else str(code.label)
+
+
+def questions(advice: Mapping[str, Any]) -> tuple[Question, ...]:
+    """The findings of a stored advice that need a word before signing, in the advice's order.
+
+    The key is the finding's code; a second finding with the same code is numbered.
+    """
+    seen: Counter[str] = Counter()
+    found = []
+    for finding in advice["findings"]:
+        if finding["severity"] in NEEDS_ANSWER + NEEDS_ACKNOWLEDGEMENT:
+            code = finding["code"]
+            seen[code] += 1
+            key = code if seen[code] == 1 else f"{code}-{seen[code]}"
+            found.append(Question(key=key, finding=finding))
+    return tuple(found)
+
+
+def is_proposed(prescription: Prescription, proposal: Mapping[str, Any] | None) -> bool:
+    """Whether the prescription is exactly this proposal."""
+    return (
+        proposal is not None
+        and proposal.get("morning_mg") is not None
+        and Decimal(proposal["morning_mg"]) == prescription.morning_mg
+        and Decimal(proposal["evening_mg"]) == prescription.evening_mg
+    )
+
+
+def decision_of(prescription: Prescription, advice: Mapping[str, Any]) -> Decision:
+    """ACCEPTED: exactly the proposal. OVERRIDDEN: a dose where a hold or nothing at all is right,
+    or more than a critical finding asks for. MODIFIED: any other dose."""
+    proposal = advice["proposal"]
+    if is_proposed(prescription, proposal):
+        return Decision.ACCEPTED
+    if proposal is not None and proposal["action"] in ("HOLD", "STOP"):
+        return Decision.OVERRIDDEN
+    for finding in advice["findings"]:
+        if finding["severity"] == "STOP":
+            return Decision.OVERRIDDEN
+        if finding["severity"] == "WARN" and (asked := finding.get("proposal")):
+            total = asked.get("total_daily_mg")
+            if total is None or Decimal(total) < prescription.total_daily_mg:
+                return Decision.OVERRIDDEN
+    return Decision.MODIFIED
+
+
+def check_answers(prescription: Prescription, advice: Mapping[str, Any]) -> Decision:
+    """The decision, once every question is answered and every departure explained.
+
+    Raises `UnansweredFinding`, `BareOverride`, and `ValidationError` for an answer to a finding
+    that the advice does not hold.
+    """
+    asked = questions(advice)
+    if unknown := set(prescription.answers) - {question.key for question in asked}:
+        raise ValidationError(
+            {"answers": f"The assessment holds no finding {', '.join(sorted(unknown))}."}
+        )
+    decision = decision_of(prescription, advice)
+    missing: dict[str, str] = {}
+    for question in asked:
+        answer = prescription.answers.get(question.key)
+        if answer is None:
+            missing[question.key] = (
+                "Say that you have seen it." if question.acknowledge else "Answer this finding."
+            )
+        elif answer.reason == AnswerReason.OTHER and not answer.text.strip():
+            missing[question.key] = "Say which reason."
+        elif (
+            answer.reason == AnswerReason.ACTED_ON
+            and decision == Decision.OVERRIDDEN
+            and (question.finding.get("proposal") or {}).get("action") == "HOLD"
+        ):
+            missing[question.key] = "A dose does not act on a hold: say why tacrolimus is given."
+    if missing:
+        raise UnansweredFinding(
+            "Answer each critical finding and acknowledge each caution, then sign. Open: "
+            + ", ".join(missing)
+            + ".",
+            fields=missing,
+        )
+    if decision != Decision.ACCEPTED and not prescription.reason_text.strip():
+        raise BareOverride(
+            "This dose is not the one proposed. Say in words why, or take the proposal.",
+            fields={"reason_text": "Say in words why the dose departs from the proposal."},
+        )
+    return decision
+
+
+def check_dose(
+    prescription: Prescription,
+    *,
+    formulation: Formulation,
+    accepted: bool,
+    last_total_mg: Decimal | None,
+    case: CaseFacts,
+    book: RuleBook,
+    at: datetime,
+) -> None:
+    """Is this a dose that can be dispensed, and is it meant (D20, D21)?
+
+    Raises `ValidationError` at the field for a dose that is none, and `DoseNotConfirmed` for one
+    above the guard without words, ten times the last total until that total is typed again with a
+    reason, or more than twice the last total until confirmed. An unchanged proposal is never asked.
+    """
+    if wrong := _not_a_dose(prescription, formulation, book):
+        raise ValidationError(wrong)
+    if accepted:
+        return
+    if asked := confirmations(
+        prescription,
+        formulation=formulation,
+        last_total_mg=last_total_mg,
+        case=case,
+        book=book,
+        at=at,
+    ):
+        open_questions = {
+            name: text for name, text in asked.items() if not _is_met(name, prescription)
+        }
+        if open_questions:
+            raise DoseNotConfirmed(" ".join(open_questions.values()), fields=open_questions)
+
+
+def confirmations(
+    prescription: Prescription,
+    *,
+    formulation: Formulation,
+    last_total_mg: Decimal | None,
+    case: CaseFacts,
+    book: RuleBook,
+    at: datetime,
+) -> dict[str, str]:
+    """What the prescriber is asked about an unusual dose: input -> sentence; empty for a usual one.
+
+    The inputs are `reason_text`, `typed_again_mg` and `confirmed`.
+    """
+    total = prescription.total_daily_mg
+    numbers = book.index.numbers
+    asked: dict[str, str] = {}
+    most = [(numbers["MAX-MG-PER-DAY"], f"{shown(numbers['MAX-MG-PER-DAY'])} mg/day")]
+    if (known := weight_kg(case, book, at)) is not None:
+        per_kg = numbers["MAX-MG-PER-KG-PER-DAY"]
+        most.append((per_kg * known[0], f"{shown(per_kg)} mg/kg/day at {shown(known[0])} kg"))
+    if above := [words for limit, words in most if Fraction(total) > limit]:
+        asked["reason_text"] = (
+            f"{shown(total)} mg/day is above {' and '.join(above)} (D21): say in words why."
+        )
+    if last_total_mg:
+        times = Fraction(total) / Fraction(last_total_mg)
+        against = (
+            f"{shown(total)} mg/day is {shown(times, at_most=1)} times the last "
+            f"{shown(last_total_mg)} mg/day"
+        )
+        if times >= TYPE_AGAIN_FROM:
+            asked["typed_again_mg"] = f"{against}: type the total a day once more."
+            asked.setdefault("reason_text", f"{against}: say in words why.")
+        elif times > CONFIRM_ABOVE:
+            asked["confirmed"] = f"{against}: confirm that this is meant."
+    if formulation == Formulation.IR and prescription.evening_mg == 0:
+        asked.setdefault(
+            "confirmed",
+            "Immediate-release tacrolimus is taken twice a day; an evening dose of 0 mg makes it "
+            "once a day: confirm that this is meant.",
+        )
+    return asked
+
+
+def _is_met(name: str, prescription: Prescription) -> bool:
+    if name == "reason_text":
+        return bool(prescription.reason_text.strip())
+    if name == "typed_again_mg":
+        return prescription.typed_again_mg == prescription.total_daily_mg
+    return prescription.confirmed
+
+
+def _not_a_dose(
+    prescription: Prescription, formulation: Formulation, book: RuleBook
+) -> dict[str, str]:
+    wrong = {}
+    if prescription.morning_mg <= 0:
+        wrong["morning_mg"] = "A dose is more than 0 mg. To pause tacrolimus, hold it."
+    if prescription.evening_mg < 0:
+        wrong["evening_mg"] = "A dose is not below 0 mg."
+    if formulation != Formulation.IR and prescription.evening_mg != 0:
+        wrong["evening_mg"] = "This product is taken once a day: the evening dose is 0 mg."
+    if strengths := book.index.strengths.get(formulation):
+        step = strengths[0]
+        for name in ("morning_mg", "evening_mg"):
+            if Fraction(getattr(prescription, name)) % step:
+                wrong.setdefault(
+                    name, f"Capsules give multiples of {shown(step)} mg; this dose is none (D20)."
+                )
+    return wrong

@@ -1,0 +1,602 @@
+"""Assessing a patient, and the five signed acts: start, order, hold, resume, stop."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, ValidationError
+
+from dosing.case import case_of
+from dosing.checks import (
+    Answer,
+    Prescription,
+    Product,
+    check_answers,
+    check_dose,
+    in_words,
+)
+from dosing.models import (
+    Assessment,
+    Decision,
+    DoseOrder,
+    Factor,
+    Formulation,
+    Intent,
+    Meaning,
+    ReasonCode,
+    Regimen,
+    RegimenStatus,
+    SignedOrder,
+)
+from dosing.rules import casefile
+from dosing.rules.engine.advice import Advice
+from dosing.rules.engine.assess import ENGINE_VERSION, assess
+from dosing.rules.engine.facts import CaseFacts
+from dosing.rules.engine.rulebook import RuleBook
+from dosing.rules.loading import engine_book
+from dosing.rules.selectors import published_version
+from dosing.selectors import current_regimen, last_order, open_order
+from patients.models import FactsVersion, Patient
+from patients.selectors import facts_number
+from patients.services.facts import open_facts
+from tacroweb.audit.ledger import canonical, service
+from tacroweb.audit.signature import Signature
+from tacroweb.refusals import Refusal
+
+
+class StaleAssessment(Refusal):
+    """The assessment no longer speaks of the patient as the record stands."""
+
+    code = "stale_assessment"
+
+
+class ShownChanged(Refusal):
+    """What would be signed is not what was shown."""
+
+    code = "shown_changed"
+
+
+class NoActiveRegimen(Refusal):
+    """The patient is not on tacrolimus, or it is held where it should be given, or the reverse."""
+
+    code = "no_active_regimen"
+
+
+class AlreadyOnTacrolimus(Refusal):
+    """A second course beside one that is active or held."""
+
+    code = "already_on_tacrolimus"
+
+
+def advise(
+    patient: Patient, *, intent: Intent | None = None, at: datetime
+) -> tuple[CaseFacts, Advice]:
+    """What the book in force says of the patient now; nothing is stored.
+
+    Without an intent: REVIEW for a patient on tacrolimus, else START.
+    """
+    book = engine_book(published_version())
+    return _evaluated(patient, intent=intent, book=book, at=at)
+
+
+@service("Patient assessed")
+def assess_patient(*, patient: Patient, intent: Intent, at: datetime, by: Signature) -> Assessment:
+    """Evaluate the book in force against the facts and keep facts, answer and versions.
+
+    Raises `NoPublishedBook`.
+    """
+    if patient.clinic_id != by.clinic_id:
+        raise PermissionDenied("This patient belongs to another clinic.")
+    # Locked until commit, so that the number stored is the number of the facts read below.
+    facts = FactsVersion.objects.select_for_update().get(patient=patient)
+    row = published_version()
+    case, advice = _evaluated(patient, intent=intent, book=engine_book(row), at=at)
+    local = at.astimezone(patient.clinic.zone)
+    assessment = Assessment(
+        patient=patient,
+        rule_book=row,
+        engine_version=ENGINE_VERSION,
+        intent=intent,
+        at=at,
+        facts_version=facts.number,
+        case_text=canonical(casefile.encode_case(case, at=local)),
+        advice_text=canonical(casefile.encode_advice(advice)),
+    )
+    assessment.sign(by).save()
+    return assessment
+
+
+def reproduce(assessment: Assessment) -> bool:
+    """Whether the stored facts with the stored book give the stored advice, byte for byte."""
+    case, at = casefile.decode_case(assessment.case)
+    advice = assess(case, engine_book(assessment.rule_book), at=at)
+    return canonical(casefile.encode_advice(advice)) == assessment.advice_text
+
+
+@service("Tacrolimus started")
+def start_regimen(
+    *,
+    patient: Patient,
+    product: Product,
+    prescription: Prescription,
+    assessment: Assessment,
+    factor: Factor,
+    at: datetime,
+    by: Signature,
+    shown_sha256: str = "",
+) -> DoseOrder:
+    """Start a course of tacrolimus: its product, target and first dose; the order is returned.
+
+    `shown_sha256` is the `shown_digest` of what the signer saw; given, it must still be right.
+    Raises `StaleAssessment`, `AlreadyOnTacrolimus`, `ShownChanged`, what `check_answers` and
+    `check_dose` raise, and `ValidationError`.
+    """
+    _check_fresh(assessment, patient, seen=_open(patient, by=by), intent=Intent.START, at=at)
+    if current_regimen(patient) is not None:
+        raise AlreadyOnTacrolimus(
+            "This patient is on tacrolimus already. Change its dose, or stop it first."
+        )
+    decision = _check(
+        Meaning.STARTED,
+        product,
+        prescription,
+        assessment=assessment,
+        last=last_order(patient),
+        shown_sha256=shown_sha256,
+        at=at,
+    )
+    by = by.because(prescription.reason)
+    regimen = Regimen(
+        patient=patient,
+        formulation=product.formulation,
+        brand=product.brand.strip(),
+        target_low_ng_per_ml=product.target_low_ng_per_ml,
+        target_high_ng_per_ml=product.target_high_ng_per_ml,
+        target_reason=product.target_reason.strip(),
+        started_on=at.astimezone(patient.clinic.zone).date(),
+    )
+    regimen.sign(by).save()
+    order = _add_order(regimen, prescription, assessment, decision, at=at, by=by)
+    _sign(
+        Meaning.STARTED,
+        regimen,
+        prescription.reason_code,
+        order=order,
+        assessment=assessment,
+        factor=factor,
+        shown=shown_digest(Meaning.STARTED, product, prescription, assessment=assessment),
+        at=at,
+        by=by,
+    )
+    return order
+
+
+@service("Dose changed")
+def order_dose(
+    *,
+    regimen: Regimen,
+    prescription: Prescription,
+    assessment: Assessment,
+    factor: Factor,
+    at: datetime,
+    by: Signature,
+    shown_sha256: str = "",
+) -> DoseOrder:
+    """Close the order in force and put the next one in its place.
+
+    Raises `NoActiveRegimen` when tacrolimus is held or stopped, and as `start_regimen`.
+    """
+    return _next_order(
+        Meaning.CHANGED,
+        regimen,
+        prescription,
+        assessment=assessment,
+        factor=factor,
+        shown_sha256=shown_sha256,
+        at=at,
+        by=by,
+    )
+
+
+@service("Tacrolimus resumed")
+def resume_regimen(
+    *,
+    regimen: Regimen,
+    prescription: Prescription,
+    assessment: Assessment,
+    factor: Factor,
+    at: datetime,
+    by: Signature,
+    shown_sha256: str = "",
+) -> DoseOrder:
+    """Give tacrolimus again after a hold, at the dose before or another one.
+
+    Raises `NoActiveRegimen` when it is not held, and as `start_regimen`.
+    """
+    return _next_order(
+        Meaning.RESUMED,
+        regimen,
+        prescription,
+        assessment=assessment,
+        factor=factor,
+        shown_sha256=shown_sha256,
+        at=at,
+        by=by,
+    )
+
+
+@service("Tacrolimus held")
+def hold_regimen(
+    *,
+    regimen: Regimen,
+    reason_code: ReasonCode,
+    reason_text: str = "",
+    assessment: Assessment | None = None,
+    factor: Factor,
+    at: datetime,
+    by: Signature,
+    shown_sha256: str = "",
+) -> SignedOrder:
+    """Pause tacrolimus until it is resumed. `assessment` is the one that proposed it, if any.
+
+    Raises `NoActiveRegimen` unless it is given now, and `ShownChanged`.
+    """
+    return _interrupt(
+        Meaning.HELD,
+        regimen,
+        reason_code,
+        reason_text,
+        assessment=assessment,
+        factor=factor,
+        shown_sha256=shown_sha256,
+        at=at,
+        by=by,
+    )
+
+
+@service("Tacrolimus stopped")
+def stop_regimen(
+    *,
+    regimen: Regimen,
+    reason_code: ReasonCode,
+    reason_text: str = "",
+    assessment: Assessment | None = None,
+    factor: Factor,
+    at: datetime,
+    by: Signature,
+    shown_sha256: str = "",
+) -> SignedOrder:
+    """End the course for good; a later one is a new start. Raises as `hold_regimen`."""
+    return _interrupt(
+        Meaning.STOPPED,
+        regimen,
+        reason_code,
+        reason_text,
+        assessment=assessment,
+        factor=factor,
+        shown_sha256=shown_sha256,
+        at=at,
+        by=by,
+    )
+
+
+def shown_digest(
+    meaning: Meaning, product: Product, prescription: Prescription, *, assessment: Assessment
+) -> str:
+    """The SHA-256 of what the signer of a dose is shown: order, facts, advice and book version."""
+    return _sha256(
+        {
+            "meaning": meaning,
+            "formulation": product.formulation,
+            "brand": product.brand.strip(),
+            "target_low_ng_per_ml": product.target_low_ng_per_ml,
+            "target_high_ng_per_ml": product.target_high_ng_per_ml,
+            "target_reason": product.target_reason.strip(),
+            "morning_mg": prescription.morning_mg,
+            "evening_mg": prescription.evening_mg,
+            "reason": prescription.reason,
+            "answers": answers_text(prescription.answers),
+            "assessment": assessment.public_id,
+            "facts": assessment.case_text,
+            "advice": assessment.advice_text,
+            "rule_book": assessment.rule_book.version,
+            "rule_book_sha256": assessment.rule_book.sha256,
+        }
+    )
+
+
+def interruption_digest(meaning: Meaning, regimen: Regimen, order: DoseOrder | None) -> str:
+    """The SHA-256 of what the signer of a hold or a stop is shown: the course and its dose."""
+    return _sha256(
+        {
+            "meaning": meaning,
+            "regimen": regimen.public_id,
+            "status": regimen.status,
+            "formulation": regimen.formulation,
+            "brand": regimen.brand,
+            "order": order and order.public_id,
+            "morning_mg": order and order.morning_mg,
+            "evening_mg": order and order.evening_mg,
+        }
+    )
+
+
+def product_of(regimen: Regimen) -> Product:
+    """The product and target of a course, as they are shown with each of its orders."""
+    return Product(
+        formulation=Formulation(regimen.formulation),
+        brand=regimen.brand,
+        target_low_ng_per_ml=regimen.target_low_ng_per_ml,
+        target_high_ng_per_ml=regimen.target_high_ng_per_ml,
+        target_reason=regimen.target_reason,
+    )
+
+
+def answers_text(answers: Mapping[str, Answer]) -> str:
+    """The answers as they are stored: canonical JSON, one object a finding, by its key."""
+    return canonical(
+        {
+            key: {"reason": answer.reason.value, "text": answer.text.strip()}
+            for key, answer in answers.items()
+        }
+    )
+
+
+def _evaluated(
+    patient: Patient, *, intent: Intent | None, book: RuleBook, at: datetime
+) -> tuple[CaseFacts, Advice]:
+    case = case_of(patient, intent=intent, book=book, at=at)
+    return case, assess(case, book, at=at.astimezone(patient.clinic.zone))
+
+
+def _open(patient: Patient, *, by: Signature) -> int:
+    """Take the patient's record for a signed act; the number of facts that stood before it.
+
+    The regimen is a fact too, so the act raises the number: whoever assessed before must assess
+    again, and of two who sign at once the second waits here and then finds its assessment stale.
+    """
+    open_facts((patient,), by=by)
+    return facts_number(patient) - 1
+
+
+def _check_fresh(
+    assessment: Assessment, patient: Patient, *, seen: int, intent: Intent, at: datetime
+) -> None:
+    """Raises `StaleAssessment` unless the assessment speaks of this patient, these facts, this book
+    and this day."""
+    if assessment.patient_id != patient.pk:
+        raise ValidationError({"assessment": "This assessment is of another patient."})
+    again = "Assess again, then sign."
+    if assessment.facts_version != seen:
+        act = (
+            SignedOrder.objects.filter(regimen__patient=patient, signed_at__gte=assessment.at)
+            .order_by("-pk")
+            .first()
+        )
+        if act is not None:
+            raise StaleAssessment(
+                f"{act.printed_name} signed an order after this assessment "
+                f"({act.get_meaning_display()[0].lower()}{act.get_meaning_display()[1:]}). {again}"
+            )
+        raise StaleAssessment(
+            "A result, a drug or another fact of this patient was recorded after this "
+            f"assessment. {again}"
+        )
+    if assessment.intent != intent:
+        raise StaleAssessment(
+            f'This assessment answers "{assessment.get_intent_display()}". {again}'
+        )
+    if assessment.rule_book_id != published_version().pk:
+        raise StaleAssessment(f"A new rule book was published after this assessment. {again}")
+    zone = patient.clinic.zone
+    if at < assessment.at or at.astimezone(zone).date() != assessment.at.astimezone(zone).date():
+        raise StaleAssessment(f"This assessment is of another day. {again}")
+
+
+def _check(
+    meaning: Meaning,
+    product: Product,
+    prescription: Prescription,
+    *,
+    assessment: Assessment,
+    last: DoseOrder | None,
+    shown_sha256: str,
+    at: datetime,
+) -> Decision:
+    """The decision of a prescription that may be signed; raises what stands against it."""
+    shown = shown_digest(meaning, product, prescription, assessment=assessment)
+    if shown_sha256 and shown_sha256 != shown:
+        raise ShownChanged("This is not the order that you reviewed. Review it again, then sign.")
+    case, _ = casefile.decode_case(assessment.case)
+    decision = check_answers(prescription, assessment.advice)
+    check_dose(
+        prescription,
+        formulation=product.formulation,
+        accepted=decision == Decision.ACCEPTED,
+        last_total_mg=last.total_daily_mg if last else None,
+        case=case,
+        book=engine_book(assessment.rule_book),
+        at=at,
+    )
+    return decision
+
+
+def _next_order(
+    meaning: Meaning,
+    regimen: Regimen,
+    prescription: Prescription,
+    *,
+    assessment: Assessment,
+    factor: Factor,
+    shown_sha256: str,
+    at: datetime,
+    by: Signature,
+) -> DoseOrder:
+    patient = regimen.patient
+    _check_fresh(assessment, patient, seen=_open(patient, by=by), intent=Intent.REVIEW, at=at)
+    regimen = Regimen.objects.select_for_update(of=("self",)).get(pk=regimen.pk)
+    _check_status(meaning, regimen)
+    last = open_order(regimen)
+    product = product_of(regimen)
+    decision = _check(
+        meaning,
+        product,
+        prescription,
+        assessment=assessment,
+        last=last,
+        shown_sha256=shown_sha256,
+        at=at,
+    )
+    if (
+        meaning == Meaning.CHANGED
+        and last is not None
+        and (last.morning_mg, last.evening_mg) == (prescription.morning_mg, prescription.evening_mg)
+        and assessment.advice["proposal"] is None
+    ):
+        raise ValidationError(
+            {"morning_mg": "This is the dose in force, and no other is proposed: nothing to sign."}
+        )
+    by = by.because(prescription.reason)
+    if last is not None:
+        last.closed_at = at
+        last.sign(by).save()
+    if regimen.status != RegimenStatus.ACTIVE:
+        regimen.status = RegimenStatus.ACTIVE
+        regimen.sign(by).save()
+    order = _add_order(regimen, prescription, assessment, decision, at=at, by=by)
+    _sign(
+        meaning,
+        regimen,
+        prescription.reason_code,
+        order=order,
+        assessment=assessment,
+        factor=factor,
+        shown=shown_digest(meaning, product, prescription, assessment=assessment),
+        at=at,
+        by=by,
+    )
+    return order
+
+
+def _interrupt(
+    meaning: Meaning,
+    regimen: Regimen,
+    reason_code: ReasonCode,
+    reason_text: str,
+    *,
+    assessment: Assessment | None,
+    factor: Factor,
+    shown_sha256: str,
+    at: datetime,
+    by: Signature,
+) -> SignedOrder:
+    _open(regimen.patient, by=by)
+    regimen = Regimen.objects.select_for_update(of=("self",)).get(pk=regimen.pk)
+    _check_status(meaning, regimen)
+    if assessment is not None and assessment.patient_id != regimen.patient_id:
+        raise ValidationError({"assessment": "This assessment is of another patient."})
+    order = open_order(regimen)
+    shown = interruption_digest(meaning, regimen, order)
+    if shown_sha256 and shown_sha256 != shown:
+        raise ShownChanged(
+            "The dose or the state of tacrolimus has changed since this page was shown. Look at "
+            "the chart, then sign again."
+        )
+    by = by.because(in_words(reason_code, reason_text))
+    if meaning == Meaning.HELD:
+        regimen.status = RegimenStatus.HELD
+    else:
+        regimen.status = RegimenStatus.STOPPED
+        regimen.stopped_on = at.astimezone(regimen.patient.clinic.zone).date()
+        if order is not None:
+            order.closed_at = at
+            order.sign(by).save()
+    regimen.sign(by).save()
+    return _sign(
+        meaning,
+        regimen,
+        reason_code,
+        order=None,
+        assessment=assessment,
+        factor=factor,
+        shown=shown,
+        at=at,
+        by=by,
+    )
+
+
+_WRONG_STATE = {
+    RegimenStatus.ACTIVE: "Tacrolimus is given, not held: there is nothing to resume. Change the "
+    "dose instead.",
+    RegimenStatus.HELD: "Tacrolimus is held. Resume it before anything else, or stop it.",
+    RegimenStatus.STOPPED: "This course of tacrolimus is stopped. Start a new one.",
+}
+_ALLOWED_IN = {
+    Meaning.CHANGED: (RegimenStatus.ACTIVE,),
+    Meaning.HELD: (RegimenStatus.ACTIVE,),
+    Meaning.RESUMED: (RegimenStatus.HELD,),
+    Meaning.STOPPED: (RegimenStatus.ACTIVE, RegimenStatus.HELD),
+}
+
+
+def _check_status(meaning: Meaning, regimen: Regimen) -> None:
+    if regimen.status not in _ALLOWED_IN[meaning]:
+        raise NoActiveRegimen(_WRONG_STATE[RegimenStatus(regimen.status)])
+
+
+def _add_order(
+    regimen: Regimen,
+    prescription: Prescription,
+    assessment: Assessment,
+    decision: Decision,
+    *,
+    at: datetime,
+    by: Signature,
+) -> DoseOrder:
+    order = DoseOrder(
+        regimen=regimen,
+        assessment=assessment,
+        morning_mg=prescription.morning_mg,
+        evening_mg=prescription.evening_mg,
+        since=at,
+        reason_code=prescription.reason_code,
+        reason_text=prescription.reason_text.strip(),
+        decision=decision,
+        answers=answers_text(prescription.answers),
+    )
+    order.sign(by).save()
+    return order
+
+
+def _sign(
+    meaning: Meaning,
+    regimen: Regimen,
+    reason_code: ReasonCode,
+    *,
+    order: DoseOrder | None,
+    assessment: Assessment | None,
+    factor: Factor,
+    shown: str,
+    at: datetime,
+    by: Signature,
+) -> SignedOrder:
+    signed = SignedOrder(
+        regimen=regimen,
+        order=order,
+        assessment=assessment,
+        meaning=meaning,
+        printed_name=by.actor_name,
+        role=by.role,
+        factor=factor,
+        reason_code=reason_code,
+        reason=by.reason,
+        signed_at=at,
+        shown_sha256=shown,
+    )
+    signed.sign(by).save()
+    return signed
+
+
+def _sha256(shown: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical(dict(shown)).encode()).hexdigest()
