@@ -4,8 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import IO, Any
 
-from django.core.exceptions import PermissionDenied, ValidationError
-from django.http import Http404
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, SuspiciousOperation, ValidationError
+from django.db import IntegrityError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
 from rest_framework import exceptions, status
 from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import BaseParser
@@ -15,8 +18,16 @@ from rest_framework.settings import api_settings
 from tacroweb.refusals import Refusal
 
 
+class TooLarge(exceptions.APIException):
+    """More than anything here can need."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
+    default_detail = f"More than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20} MiB are not read."
+
+
 class StrictJSONParser(BaseParser):
-    """JSON as the sender meant it: a key given twice, NaN or a broken text is refused, not guessed."""
+    """JSON as the sender meant it: a key given twice, NaN or a broken text is refused."""
 
     media_type = "application/json"
 
@@ -26,9 +37,13 @@ class StrictJSONParser(BaseParser):
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = stream.read(most + 1)
+        if len(body) > most:
+            raise TooLarge
         try:
             return json.loads(
-                stream.read().decode("utf-8"),
+                body.decode("utf-8"),
                 object_pairs_hook=_no_duplicates,
                 parse_constant=_no_constants,
                 parse_float=_Unquoted,
@@ -38,7 +53,7 @@ class StrictJSONParser(BaseParser):
 
 
 class _Unquoted(str):
-    """A JSON number with a point, kept as its text: decimal fields refuse it by asking for quotes."""
+    """A JSON number with a point, kept as its text: decimal fields refuse it, asking for quotes."""
 
     __slots__ = ()
 
@@ -64,11 +79,20 @@ class Page(CursorPagination):
     max_page_size = 200
 
 
+class Conflict(exceptions.APIException):
+    """Two acts met in the database, and a constraint let one of them through."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+    default_detail = "Somebody else changed this record at the same moment: read it again."
+
+
 def error_response(error: Exception, context: dict[str, Any]) -> Response | None:
     """Every error as {"code", "message", "fields"}: the same words as the page would show.
 
     400 for input that cannot be read or is wrong at a field, 403/404 for what may not be done or
-    seen, 409 for an act that the state of the record refuses (the service's own sentence).
+    seen, 409 for an act that the state of the record refuses (the service's own sentence). What is
+    raised outside a view of the API is answered by `not_found` and `server_error`.
     """
     if isinstance(error, Http404):
         error = exceptions.NotFound("There is no such record at your clinic.")
@@ -80,6 +104,10 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
             if hasattr(error, "error_dict")
             else {api_settings.NON_FIELD_ERRORS_KEY: error.messages}
         )
+    elif isinstance(error, SuspiciousOperation):
+        error = exceptions.ParseError("This request cannot be read.")
+    elif isinstance(error, IntegrityError):
+        error = Conflict()
     if isinstance(error, Refusal):
         body = {"code": error.code, "message": error.message, "fields": error.fields}
         return Response(body, status=status.HTTP_409_CONFLICT)
@@ -101,5 +129,34 @@ def error_response(error: Exception, context: dict[str, Any]) -> Response | None
     else:
         code, message = str(error.get_codes()), str(error.detail)
     return Response(
-        {"code": code, "message": message, "fields": fields}, status=error.status_code, headers=headers
+        {"code": code, "message": message, "fields": fields},
+        status=error.status_code,
+        headers=headers,
     )
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """The 400 of what no view has read."""
+    return _failure(request, 400, "bad_request", "This request cannot be read.") or (
+        defaults.bad_request(request, exception)
+    )
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """The 404 of an address that leads nowhere."""
+    return _failure(request, 404, "not_found", "There is nothing at this address.") or (
+        defaults.page_not_found(request, exception)
+    )
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """The 500 of a mistake of ours; what it was is in the log, not in the answer."""
+    return _failure(
+        request, 500, "server_error", "This failed on our side; nothing was changed."
+    ) or (defaults.server_error(request))
+
+
+def _failure(request: HttpRequest, status: int, code: str, message: str) -> HttpResponse | None:
+    if request.path.startswith("/api/"):
+        return JsonResponse({"code": code, "message": message, "fields": {}}, status=status)
+    return None

@@ -1,11 +1,11 @@
-"""Who is asking, at which clinic, and what they may do: one check behind two doors, pages and API."""
+"""Who asks, at which clinic, and what they may do: one check behind two doors, pages and API."""
 
 import functools
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import date
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, cast
+from datetime import datetime
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, cast
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -72,18 +72,21 @@ class Access:
 def access_for(
     user: User,
     *,
-    today: date,
+    at: datetime,
     channel: str,
     clinic_id: int | None = None,
     scopes: Iterable[str] | None = None,
 ) -> Access | None:
-    """The person's access today, at the clinic asked for or else the first; None without a role."""
+    """The person's access now, at the clinic asked for or else the first; None without a role.
+
+    A role begins and ends with a day of its clinic, wherever the server stands.
+    """
     held = [
         membership
-        for membership in Membership.objects.filter(user=user, from_on__lte=today)
+        for membership in Membership.objects.filter(user=user)
         .select_related("clinic")
         .order_by("clinic__name", "role")
-        if membership.until_on is None or membership.until_on >= today
+        if membership.holds_on(at.astimezone(membership.clinic.zone).date())
     ]
     clinics = tuple({membership.clinic_id: membership.clinic for membership in held}.values())
     if not clinics or not user.is_active:
@@ -95,12 +98,12 @@ def access_for(
         clinics=clinics,
         roles=frozenset(Role(held.role) for held in held if held.clinic_id == clinic.pk),
         channel=channel,
-        scopes=None if scopes is None else frozenset(Scope(scope) for scope in scopes),
+        scopes=None if scopes is None else frozenset(Scope) & frozenset(scopes),
     )
 
 
 class AccessMiddleware:
-    """Puts `request.access` on each request of a signed-in person and shows the clinic's own time."""
+    """Puts `request.access` on each request of a signed-in person; shows the clinic's own time."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -113,7 +116,7 @@ class AccessMiddleware:
                 channel = Channel.API
             access = access_for(
                 cast(User, request.user),
-                today=timezone.localdate(),
+                at=timezone.now(),
                 channel=channel,
                 clinic_id=request.session.get("clinic_id"),
             )
@@ -169,7 +172,7 @@ def check(access: Access, permission: Permission) -> None:
 
 
 class TokenAuthentication(authentication.BaseAuthentication):
-    """`Authorization: Bearer tacro_…`: the token's owner, at the token's clinic, within its scopes."""
+    """`Authorization: Bearer tacro_…`: the token's owner, at its clinic, within its scopes."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
@@ -185,7 +188,7 @@ class TokenAuthentication(authentication.BaseAuthentication):
             raise exceptions.AuthenticationFailed("This token is unknown, expired or revoked.")
         access = access_for(
             token.user,
-            today=now.astimezone(token.clinic.zone).date(),
+            at=now,
             channel=Channel.API,
             clinic_id=token.clinic_id,
             scopes=token.scopes.split(),
@@ -210,15 +213,19 @@ class SignedIn(permissions.BasePermission):
 class DeclaredPermission(permissions.BasePermission):
     """Deny by default: a view names its permission for each action in `permissions_for`.
 
-    `permissions_for = {"list": Permission.READ_PATIENTS, …}`; an action that is not named is denied.
+    `permissions_for = {"list": Permission.READ_PATIENTS, …}`; an action not named is denied.
     """
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         access = getattr(request, "access", None)
         if access is None:
+            self.message = NO_ROLE
             return False
-        needed: dict[str, Permission] = getattr(view, "permissions_for", {})
-        permission = needed.get(cast(Any, view).action) if hasattr(view, "action") else None
+        action = getattr(view, "action", None)
+        if action is None and hasattr(view, "action_map"):
+            return True  # no action for this method: nothing is called, the answer is 405
+        needed: dict[str | None, Permission] = getattr(view, "permissions_for", {})
+        permission = needed.get(action)
         if permission is None:
             return False
         if not access.can(permission):

@@ -1,5 +1,6 @@
 """Clinics, people, the roles people hold at clinics, and API tokens."""
 
+from datetime import date
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
@@ -7,7 +8,7 @@ from django.contrib.auth.models import AbstractUser, UserManager
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from tacroweb.audit.models import SignedModel, TrackedModel, history_of
+from tacroweb.audit.models import SignedModel, SignedQuerySet, TrackedModel, history_of
 
 from .roles import Role, Scope
 
@@ -36,6 +37,12 @@ class Clinic(TrackedModel):
         return ZoneInfo(self.time_zone)
 
 
+class People(UserManager.from_queryset(SignedQuerySet)):  # type: ignore[misc]
+    """Finds people; like every manager of signed rows it refuses to write."""
+
+    use_in_migrations = False
+
+
 class User(AbstractUser, SignedModel):
     """A person or a program that signs in. Deactivated, never deleted.
 
@@ -43,7 +50,7 @@ class User(AbstractUser, SignedModel):
     saved unsigned and are not part of the history.
     """
 
-    objects: ClassVar[UserManager["User"]] = UserManager()  # type: ignore[assignment,misc]
+    objects: ClassVar[UserManager["User"]] = People()  # type: ignore[assignment,misc]
     history = history_of(excluded_fields=["password", "last_login"])
 
     def save(self, *args: Any, **kwargs: Any) -> None:
@@ -61,7 +68,7 @@ class User(AbstractUser, SignedModel):
     @property
     def display_name(self) -> str:
         """The name printed under what this person signs."""
-        return self.get_full_name() or self.username
+        return (self.get_full_name() or self.username)[:200]  # as much as evidence rows keep
 
 
 class Membership(TrackedModel):
@@ -89,6 +96,10 @@ class Membership(TrackedModel):
 
     def __str__(self) -> str:
         return f"{self.user} · {self.get_role_display()} · {self.clinic}"
+
+    def holds_on(self, day: date) -> bool:
+        """Is the role held on this day of the clinic?"""
+        return self.from_on <= day and (self.until_on is None or day <= self.until_on)
 
 
 class ApiToken(TrackedModel):

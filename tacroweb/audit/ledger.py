@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from itertools import groupby
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from django.apps import apps
@@ -19,6 +19,9 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from .signature import Signature, UnsignedWrite
+
+if TYPE_CHECKING:
+    from .models import LedgerEntry
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,7 +32,7 @@ DOMAIN = "tacroweb-ledger-1\n"
 
 @dataclass(slots=True)
 class Act:
-    """A service call in progress: what it is called, whose hand it is, and the evidence it writes."""
+    """A service call in progress: what it is called, whose hand it is, what evidence it writes."""
 
     name: str
     by: Signature
@@ -57,12 +60,23 @@ def open_act(name: str, *, by: Signature) -> Iterator[Act]:
     """Open an act in its own transaction; a service called inside another joins the outer act.
 
     The ledger entry is appended as the last statement of the transaction, so the chain's lock is
-    held for milliseconds, and either everything is written or nothing is.
+    held for milliseconds, and either everything is written or nothing is. A joined service that
+    fails leaves nothing behind, even where the outer one goes on. Raises `UnsignedWrite` when the
+    inner hand is not the outer one: one entry has one signer and one chain.
     """
     if not isinstance(by, Signature):
         raise UnsignedWrite("A service takes by=Signature(…).")
     if (outer := _current.get()) is not None:
-        yield outer
+        if (by.actor_id, by.clinic_id) != (outer.by.actor_id, outer.by.clinic_id):
+            raise UnsignedWrite(f"“{name}” inside “{outer.name}” is signed by another hand.")
+        kept = outer.subject, len(outer.rows)
+        try:
+            with transaction.atomic():
+                yield outer
+        except BaseException:
+            outer.subject = kept[0]
+            del outer.rows[kept[1] :]
+            raise
         return
     act = Act(name, by)
     with transaction.atomic():
@@ -95,32 +109,15 @@ def append(act: Act) -> None:
     from .models import LedgerChain, LedgerEntry
 
     digests = dict(row_digests(act.rows))
-    chain_name = act.by.chain
-    LedgerChain.objects.get_or_create(name=chain_name, defaults={"head_hash": GENESIS})
-    chain = LedgerChain.objects.select_for_update().get(name=chain_name)
-    seq = chain.head_seq + 1
-    recorded_at = timezone.now()
-    text = canonical(
-        {
-            "chain": chain_name,
-            "seq": seq,
-            "at": recorded_at,
-            "act": act.name,
-            "actor": act.by.actor_id,
-            "actor_name": act.by.actor_name,
-            "role": act.by.role,
-            "channel": act.by.channel,
-            "request": act.by.request_id,
-            "reason": act.by.reason,
-            "subject": act.subject,
-            "rows": [[label, pk, digests[label, pk]] for label, pk in act.rows],
-        }
-    )
-    entry_hash = hash_entry(chain.head_hash, text)
-    LedgerEntry.objects.create(
+    heads = LedgerChain.objects.select_for_update().filter(name=act.by.chain)
+    chain = heads.first()
+    if chain is None:  # two first writers at once: the slower one finds the faster one's row
+        LedgerChain.objects.get_or_create(name=act.by.chain, defaults={"head_hash": GENESIS})
+        chain = heads.get()
+    entry = LedgerEntry(
         chain=chain,
-        seq=seq,
-        recorded_at=recorded_at,
+        seq=chain.head_seq + 1,
+        recorded_at=timezone.now(),
         act=act.name,
         actor_id=act.by.actor_id,
         actor_name=act.by.actor_name,
@@ -129,11 +126,32 @@ def append(act: Act) -> None:
         request_id=act.by.request_id,
         reason=act.by.reason,
         subject=act.subject,
-        text=text,
         prev_hash=chain.head_hash,
-        hash=entry_hash,
     )
-    LedgerChain.objects.filter(pk=chain.pk).update(head_seq=seq, head_hash=entry_hash)
+    entry.text = entry_text(entry, [[label, pk, digests[label, pk]] for label, pk in act.rows])
+    entry.hash = hash_entry(entry.prev_hash, entry.text)
+    entry.save(force_insert=True)
+    LedgerChain.objects.filter(pk=chain.pk).update(head_seq=entry.seq, head_hash=entry.hash)
+
+
+def entry_text(entry: "LedgerEntry", rows: list[Any]) -> str:
+    """The canonical text of an entry: its columns and the digest of each row that it lists."""
+    return canonical(
+        {
+            "chain": entry.chain.name,
+            "seq": entry.seq,
+            "at": entry.recorded_at,
+            "act": entry.act,
+            "actor": entry.actor_id,
+            "actor_name": entry.actor_name,
+            "role": entry.role,
+            "channel": entry.channel,
+            "request": entry.request_id,
+            "reason": entry.reason,
+            "subject": entry.subject,
+            "rows": rows,
+        }
+    )
 
 
 def hash_entry(prev_hash: str, text: str) -> str:
@@ -144,8 +162,8 @@ def hash_entry(prev_hash: str, text: str) -> str:
 def row_digests(rows: Iterable[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], str]]:
     """The SHA-256 of each stored row, read back from the database: ((label, pk), digest).
 
-    Read back, so that writer and verifier see the same value whatever the database rounds. Rows that
-    are not there any more yield nothing. One query a table and batch.
+    Read back, so that writer and verifier see the same value whatever the database rounds. Rows
+    that are not there any more yield nothing. One query a table and batch.
     """
     for label, group in groupby(sorted(set(rows)), key=lambda row: row[0]):
         manager = apps.get_model(label)._base_manager
@@ -164,7 +182,7 @@ def digest_of(values: dict[str, Any]) -> str:
 
 
 def canonical(value: Any) -> str:
-    """One text for one value: sorted keys, no spaces, NFC, decimals and instants in a fixed form."""
+    """One text for one value: sorted keys, no spaces, NFC, fixed forms of decimals and instants."""
     text = json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_fixed_form
     )

@@ -8,9 +8,8 @@ from django.dispatch import receiver
 from simple_history.models import HistoricalRecords
 from simple_history.signals import post_create_historical_record, pre_create_historical_record
 
-from .ledger import current_act
+from .ledger import Act, current_act
 from .signature import Signature, UnsignedWrite
-
 
 M = TypeVar("M", bound=models.Model)
 
@@ -61,6 +60,30 @@ class SignedModel(models.Model):
     class Meta:
         abstract = True
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Validate and write the row with its history.
+
+        Raises `UnsignedWrite` before any SQL when the row is not signed, no service is at work or
+        only some columns are to be saved (the history would keep the others unsaved), and
+        `ValidationError` when a field is wrong. A signature serves one attempt.
+        """
+        name = type(self).__name__
+        if self._signature is None:
+            raise UnsignedWrite(f"{name}.save() without sign(by).")
+        if kwargs.get("update_fields") is not None:
+            raise UnsignedWrite(f"{name}: a signed row is saved whole.")
+        act = current_act()
+        try:
+            with transaction.atomic():
+                self.full_clean()
+                written = len(act.rows)
+                super().save(*args, **kwargs)
+                self._note(act)
+                if len(act.rows) == written:
+                    raise UnsignedWrite(f"{name}: history is switched off, so nothing is written.")
+        finally:
+            self._signature = None
+
     def sign(self, by: Signature) -> Self:
         """Put `by` under the next save of this row."""
         self._signature = by
@@ -70,19 +93,8 @@ class SignedModel(models.Model):
         """Whose record this row belongs to, such as "patient:12"."""
         return f"{self._meta.model_name}:{self.pk}"
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Validate and write the row with its history.
-
-        Raises `UnsignedWrite` before any SQL when the row is not signed or no service is at work,
-        and `ValidationError` when a field is wrong.
-        """
-        if self._signature is None:
-            raise UnsignedWrite(f"{type(self).__name__}.save() without sign(by).")
-        current_act()
-        with transaction.atomic():
-            self.full_clean()
-            super().save(*args, **kwargs)
-        self._signature = None
+    def _note(self, act: Act) -> None:
+        """Evidence beside the history row, where the row itself is evidence."""
 
     def delete(self, *args: object, **kwargs: object) -> NoReturn:
         raise UnsignedWrite(f"{type(self).__name__} rows are never deleted.")
@@ -108,7 +120,9 @@ class AppendOnlyModel(SignedModel):
         if self.pk is not None and not self._state.adding:
             raise UnsignedWrite(f"{type(self).__name__} rows are never changed.")
         super().save(*args, **kwargs)
-        current_act().wrote(self, subject=self.audit_subject())
+
+    def _note(self, act: Act) -> None:
+        act.wrote(self, subject=self.audit_subject())
 
 
 @receiver(pre_create_historical_record)
@@ -131,7 +145,7 @@ def _note_history(*, instance: SignedModel, history_instance: Any, **kwargs: obj
 
 
 class LedgerChain(models.Model):
-    """The head of one chain: a clinic's, or the installation's ("system"). Locked while appending."""
+    """The head of a chain: a clinic's, or the installation's ("system"). Locked while appending."""
 
     name = models.CharField(max_length=80, unique=True)
     head_seq = models.BigIntegerField(default=0)
@@ -142,7 +156,7 @@ class LedgerChain(models.Model):
 
 
 class LedgerEntry(models.Model):
-    """One act. `text` is what was hashed; the other columns repeat it so that it can be searched."""
+    """One act. `text` is what was hashed; the other columns repeat it, to be searched by."""
 
     chain = models.ForeignKey(LedgerChain, on_delete=models.PROTECT, related_name="entries")
     seq = models.BigIntegerField()

@@ -23,9 +23,9 @@ class Channel:
 class Signature:
     """One person's (or the system's) hand under one act.
 
-    `actor_id` is None only for the system itself (seeding, the nightly sweep). `clinic_id` names the
-    clinic whose ledger chain receives the act; None means the installation's own chain. The name and
-    role are copies: they say what was true when the act was done.
+    `actor_id` is None only for the system itself (seeding, the nightly sweep). `clinic_id` names
+    the clinic whose ledger chain receives the act; None means the installation's own chain. The
+    name and role are copies: they say what was true when the act was done.
     """
 
     actor_id: int | None

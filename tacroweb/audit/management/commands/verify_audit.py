@@ -1,9 +1,8 @@
-"""Verify the ledger: exit 0 when everything holds, 1 with the first break named, 2 if it could not run."""
+"""Verify the audit: exit 0 if all holds, 1 with the first break named, 2 if it cannot run."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
 
 from tacroweb.audit.verify import verify
 
@@ -12,12 +11,14 @@ class Command(BaseCommand):
     help = __doc__ or ""
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--all", action="store_true", help="print every break, not only the first")
+        parser.add_argument(
+            "--all", action="store_true", help="print every break, not only the first"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             report = verify()
-        except DatabaseError as error:
+        except Exception as error:  # whatever it is, it is not an answer
             raise CommandError(f"The audit could not be checked: {error}", returncode=2) from error
         if not report.breaks:
             self.stdout.write(
