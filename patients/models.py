@@ -12,14 +12,16 @@ from tacroweb.audit.models import TrackedModel
 
 
 class Drug(TrackedModel):
-    """A drug of the vocabulary. Rules name drugs by `generic_name`; aliases only help to find them."""
+    """A drug of the vocabulary. Rules name drugs by `generic_name`; aliases help to find them."""
 
     generic_name = models.CharField(max_length=120, unique=True)
     aliases = models.TextField(blank=True, help_text="one a line")
     ingredients = models.TextField(
         blank=True, help_text="of a combination: one generic name a line; their rules all apply"
     )
-    atc_codes = models.CharField("ATC codes", max_length=120, blank=True, help_text="blank-separated")
+    atc_codes = models.CharField(
+        "ATC codes", max_length=120, blank=True, help_text="blank-separated"
+    )
     rxcui = models.CharField("RxCUI", max_length=20, blank=True)
     code_source = models.CharField(max_length=200, blank=True)
     codes_verified = models.BooleanField(default=False)
@@ -29,7 +31,7 @@ class Drug(TrackedModel):
 
 
 class Analyte(TrackedModel):
-    """A measurable quantity, its canonical unit and the limits within which a value is plausible."""
+    """A measurable quantity, its canonical unit and the limits between which it is plausible."""
 
     key = models.CharField(max_length=40, unique=True)
     name = models.CharField(max_length=120)
@@ -48,7 +50,7 @@ class Analyte(TrackedModel):
 
 
 class AnalyteUnit(TrackedModel):
-    """A unit accepted for an analyte: canonical value = value × numerator / denominator, exactly."""
+    """A unit accepted for an analyte: canonical = value × numerator / denominator, exactly."""
 
     analyte = models.ForeignKey(Analyte, on_delete=models.PROTECT, related_name="units")
     unit = models.CharField(max_length=40, help_text="UCUM")
@@ -166,7 +168,7 @@ class Sard(models.TextChoices):
     IIM = "IIM", "Inflammatory myopathy (IIM)"
     RA = "RA", "Rheumatoid arthritis"
     SSC = "SSC", "Systemic sclerosis"
-    SJOGREN = "SJOGREN", "Sjögren’s syndrome"  # noqa: RUF001  # a typographic apostrophe
+    SJOGREN = "SJOGREN", "Sjögren’s syndrome"
     MCTD = "MCTD", "Mixed connective tissue disease"
     SLE = "SLE", "Systemic lupus erythematosus"
     OTHER = "OTHER", "Another systemic autoimmune rheumatic disease"
@@ -220,7 +222,7 @@ class Route(models.TextChoices):
 
 
 class CoMedication(PatientFact):
-    """A drug taken, or about to be prescribed, beside tacrolimus. Also grapefruit and supplements."""
+    """A drug taken or about to be prescribed beside tacrolimus; grapefruit and supplements too."""
 
     drug = models.ForeignKey(
         Drug, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
@@ -262,7 +264,7 @@ class CoMedication(PatientFact):
 
 
 class Observation(PatientFact):
-    """A result: as entered and in the analyte's canonical unit. Corrected by a row that replaces it."""
+    """A result, as entered and in the canonical unit. Corrected by a row that replaces it."""
 
     analyte = models.ForeignKey(Analyte, on_delete=models.PROTECT, related_name="+")
     entered = models.CharField(max_length=30, help_text="exactly as typed, with any comparator")
@@ -271,7 +273,10 @@ class Observation(PatientFact):
     value = models.DecimalField(max_digits=20, decimal_places=8, help_text="in the canonical unit")
     drawn_at = models.DateTimeField()
     hours_since_dose = models.DecimalField(
-        max_digits=5, decimal_places=2, null=True, blank=True,
+        max_digits=5,
+        decimal_places=2,
+        null=True,
+        blank=True,
         validators=[MinValueValidator(Decimal(0)), MaxValueValidator(Decimal(240))],
     )
     assay = models.CharField(max_length=60, blank=True)

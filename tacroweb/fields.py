@@ -62,15 +62,15 @@ def read_instant(text: str, *, zone: tzinfo | None) -> datetime:
 def read_decimal(text: str) -> Decimal:
     """A number in plain digits with a point. Raises `ValidationError` with the hint."""
     try:
-        return parse_decimal(text.strip())
+        return parse_decimal(text)
     except ValueError as error:
         raise ValidationError(str(error)) from error
 
 
 def read_result(text: str) -> tuple[str, Decimal]:
-    """A result such as 4.2 or <2.0: its comparator ("" if exact) and number, else `ValidationError`."""
+    """A result such as 4.2 or <2.0: comparator ("" if exact) and number, or `ValidationError`."""
     try:
-        comparator, value = parse_result(text.strip())
+        comparator, value = parse_result(text)
     except ValueError as error:
         raise ValidationError(str(error)) from error
     return comparator or "", value
@@ -91,7 +91,7 @@ def show_error(form: forms.BaseForm, error: ValidationError | Refusal) -> None:
 
 
 class DecimalTextField(forms.Field):
-    """A form field for an exact decimal number. `1,5`, `1_5`, `.5`, `1e1` and their like are refused."""
+    """A form field for an exact decimal number; `1,5`, `1_5`, `.5`, `1e1` and such are refused."""
 
     widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
 
@@ -108,23 +108,23 @@ class DecimalTextField(forms.Field):
         self.validators += number_validators(max_digits, decimal_places, min_value, max_value)
 
     def to_python(self, value: Any) -> Decimal | None:
-        text = str(value or "").strip()
-        return read_decimal(text) if text else None
+        text = str(value or "")
+        return read_decimal(text) if text.strip() else None
 
     def prepare_value(self, value: Any) -> Any:
         return format_decimal(value) if isinstance(value, Decimal) else value
 
 
 class ResultTextField(forms.Field):
-    """A form field for a measured value, kept as typed; a comparator such as < may stand before it."""
+    """A form field for a measured value, kept as typed; a comparator such as < may lead it."""
 
     widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
 
     def to_python(self, value: Any) -> str:
-        text = str(value or "").strip()
-        if text:
+        text = str(value or "")
+        if text.strip():
             read_result(text)
-        return text
+        return text.strip()
 
 
 class DayTextField(forms.Field):
@@ -138,7 +138,7 @@ class DayTextField(forms.Field):
 
 
 class InstantTextField(forms.Field):
-    """A form field for a day and time by the clinic's clock, as the browser's own field sends it."""
+    """A form field for a day and time by the clinic's clock, as the browser's field sends it."""
 
     widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
 
@@ -192,9 +192,9 @@ class ResultStringField(serializers.Field[str, str, str, Any]):
     """An API field for a measured value as reported: a JSON string, a comparator may lead it."""
 
     def to_internal_value(self, data: Any) -> str:
-        text = _quoted(data).strip()
+        text = _quoted(data)
         read_result(text)
-        return text
+        return text.strip()
 
     def to_representation(self, value: str) -> str:
         return value

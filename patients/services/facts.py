@@ -1,0 +1,81 @@
+"""What every write of a patient's facts begins with, and the checks of days that they share."""
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from functools import partial
+from typing import TypeVar
+
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import models, transaction
+from django.db.models import F
+
+from patients.models import FactsVersion, Patient
+from patients.selectors import today_at
+from patients.signals import patient_changed
+from tacroweb.audit.signature import Signature
+from tacroweb.refusals import Refusal
+
+OLDEST_YEARS = 130
+M = TypeVar("M", bound=models.Model)
+
+
+class AlreadyRecorded(Refusal):
+    """The same fact stands in the record already; nothing was added."""
+
+    code = "already_recorded"
+
+
+class NotCurrent(Refusal):
+    """The fact has been corrected, withdrawn, stopped or resolved meanwhile."""
+
+    code = "not_current"
+
+
+def open_facts(patients: Iterable[Patient], *, by: Signature) -> None:
+    """Take the patients' facts for writing: raise each version, whose row lock holds until commit,
+    and tell monitoring after it.
+
+    Raises `PermissionDenied` when a patient belongs to another clinic than the signature's. The
+    locks are taken in one order, so that two imports cannot wait for each other.
+    """
+    for patient in sorted(patients, key=lambda patient: patient.pk):
+        if patient.clinic_id != by.clinic_id:
+            raise PermissionDenied("This patient belongs to another clinic.")
+        if not FactsVersion.objects.filter(patient=patient).update(number=F("number") + 1):
+            FactsVersion.objects.create(patient=patient, number=1)
+        transaction.on_commit(
+            partial(patient_changed.send, sender=Patient, patient_id=patient.pk, by=by),
+            robust=True,  # what was written stands, whatever happens to the review that follows
+        )
+
+
+def fresh(row: M) -> M:
+    """The row as it is now that the facts are locked: the one in hand may be a page's age old."""
+    return type(row)._default_manager.get(pk=row.pk)
+
+
+def need_reason(by: Signature) -> None:
+    """A correction says why. Raises `ValidationError` at `reason`."""
+    if not by.reason:
+        raise ValidationError({"reason": "Say why this is changed."})
+
+
+def check_day(
+    errors: dict[str, str], name: str, day: date | None, patient: Patient, *, at: datetime,
+    future: bool = False,
+) -> None:  # fmt: skip
+    """Note at `name` a day before the patient's birth, or after today where that cannot be."""
+    if day is None:
+        return
+    if day < patient.birth_date:
+        errors[name] = "This day is before the patient was born."
+    elif not future and day > today_at(patient.clinic, at):
+        errors[name] = "This day is in the future."
+    elif day.year > at.year + OLDEST_YEARS:
+        errors[name] = "Check the year."
+
+
+def refuse_if(errors: dict[str, str]) -> None:
+    """Raise what was noted as one `ValidationError`, each sentence at its field."""
+    if errors:
+        raise ValidationError({name: [text] for name, text in errors.items()})

@@ -1,0 +1,130 @@
+"""Recording the drugs taken beside tacrolimus."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from patients.models import CoMedication, Drug, Patient
+from patients.selectors import drug_named
+from tacroweb.audit.ledger import service
+from tacroweb.audit.signature import Signature
+
+from .facts import (
+    AlreadyRecorded,
+    NotCurrent,
+    check_day,
+    fresh,
+    need_reason,
+    open_facts,
+    refuse_if,
+)
+
+CORRECTABLE = (
+    "drug",
+    "unlisted_name",
+    "route",
+    "daily_dose_mg",
+    "started_on",
+    "stopped_on",
+    "planned",
+)
+
+
+@service("Drug recorded")
+def record_co_medication(
+    *,
+    patient: Patient,
+    drug: Drug | None = None,
+    unlisted_name: str = "",
+    route: str = "",
+    daily_dose_mg: Decimal | None = None,
+    started_on: date | None = None,
+    stopped_on: date | None = None,
+    planned: bool = False,
+    at: datetime,
+    by: Signature,
+) -> CoMedication:
+    """Record a drug that is taken, was taken, or (`planned`) is about to be prescribed.
+
+    A name outside the vocabulary is kept as unlisted and never refused; a name that the vocabulary
+    knows becomes the listed drug, so that it is checked. A contraindicated drug is recorded like
+    any other: facts are never refused. Raises `ValidationError` at the field, `AlreadyRecorded`.
+    """
+    open_facts([patient], by=by)
+    row = CoMedication(
+        patient=patient,
+        drug=drug,
+        unlisted_name=unlisted_name,
+        route=route,
+        daily_dose_mg=daily_dose_mg,
+        started_on=started_on,
+        stopped_on=stopped_on,
+        planned=planned,
+    )
+    _check(row, at=at)
+    if (
+        CoMedication.objects.filter(patient=patient, withdrawn=False)
+        .filter(**{name: getattr(row, name) for name in CORRECTABLE})
+        .exists()
+    ):
+        raise AlreadyRecorded(f"{row} is recorded already with the same route, dose and days.")
+    row.sign(by).save()
+    return row
+
+
+@service("Drug stopped")
+def stop_co_medication(
+    *, co_medication: CoMedication, stopped_on: date, at: datetime, by: Signature
+) -> CoMedication:
+    """Note the day on which a drug was stopped (its last day).
+
+    Raises `NotCurrent` when a day is noted already; `ValidationError` at `stopped_on`.
+    """
+    open_facts([co_medication.patient], by=by)
+    row = fresh(co_medication)
+    if row.stopped_on is not None or row.withdrawn or row.planned:
+        raise NotCurrent(f"{row} is not being taken, so it cannot be stopped. Correct it instead.")
+    row.stopped_on = stopped_on
+    _check(row, at=at)
+    row.sign(by).save()
+    return row
+
+
+@service("Drug corrected")
+def correct_co_medication(
+    *, co_medication: CoMedication, at: datetime, by: Signature, **changes: Any
+) -> CoMedication:
+    """Put right what was recorded of a drug, or note that a planned one was started, with a reason.
+
+    Raises `ValidationError` at the field, `NotCurrent` when it was withdrawn meanwhile.
+    """
+    if unknown := changes.keys() - set(CORRECTABLE):
+        raise TypeError(f"A co-medication has no {', '.join(sorted(unknown))}.")
+    need_reason(by)
+    open_facts([co_medication.patient], by=by)
+    row = fresh(co_medication)
+    if row.withdrawn:
+        raise NotCurrent("This drug has been withdrawn from the record meanwhile.")
+    for name, value in changes.items():
+        setattr(row, name, value)
+    _check(row, at=at)
+    row.sign(by).save()
+    return row
+
+
+def _check(row: CoMedication, *, at: datetime) -> None:
+    row.unlisted_name = " ".join(row.unlisted_name.split())
+    if row.drug is None and (listed := drug_named(row.unlisted_name)):
+        row.drug, row.unlisted_name = listed, ""
+    errors: dict[str, str] = {}
+    if row.drug is None and not row.unlisted_name:
+        errors["drug"] = "Name the drug."
+    if row.daily_dose_mg is not None and row.daily_dose_mg <= 0:
+        errors["daily_dose_mg"] = "A daily dose is more than 0 mg."
+    check_day(errors, "started_on", row.started_on, row.patient, at=at, future=row.planned)
+    check_day(errors, "stopped_on", row.stopped_on, row.patient, at=at)
+    if row.planned and row.stopped_on:
+        errors["stopped_on"] = "A drug that is only planned has not been stopped."
+    if row.started_on and row.stopped_on and row.stopped_on < row.started_on:
+        errors["stopped_on"] = "The stop date is before the start date."
+    refuse_if(errors)
