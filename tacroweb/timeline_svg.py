@@ -30,6 +30,8 @@ from tacroweb.timeline import (
 )
 
 SHORTEST = timedelta(days=3)
+HATCHED = ("strong inducer", "moderate inducer")
+MANY_STEPS = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,6 @@ LOOKS: dict[str, dict[str, object]] = {
                   "fill": "none"},
     "dose-now": {"fill": DOSE},
     "held-line": {"stroke": HELD, "stroke_width": 3, "stroke_dasharray": "5 4", "fill": "none"},
-    "over": {"fill": INK, "paint_order": "stroke", "stroke": PAPER, "stroke_width": 4},
     "mark": {"fill": "#5b3a8e"},
     "mark-line": {"stroke": "#73868f", "stroke_dasharray": "1 4", "fill": "none"},
     "today": {"stroke": INK, "stroke_dasharray": "2 3", "fill": "none"},
@@ -99,8 +100,9 @@ LOOKS: dict[str, dict[str, object]] = {
     "other": {"fill": "#e4eaed", "stroke": "#8096a0"},
     "on-strong": {"fill": PAPER, "font_weight": 600},
     "on-pale": {"fill": "#4a2f00", "font_weight": 600},
-    "shade-inhibitor": {"fill": "#f8f1e4"},
-    "shade-inducer": {"fill": "#f0f0fa"},
+    "plate": {"fill": PAPER},
+    "shade-inhibitor": {"fill": "#d9932b", "fill_opacity": ".13"},
+    "shade-inducer": {"fill": INDUCER, "fill_opacity": ".09"},
 }  # fmt: skip
 
 
@@ -295,7 +297,11 @@ def _troughs(timeline: Timeline, frame: _Frame, top: float) -> list[str]:
     size = frame.size
     points = [p for p in timeline.troughs if frame.since <= p.at <= frame.until]
     bands = [b for b in timeline.bands if frame.shows(b.since, b.until)]
-    highest = max([p.value for p in points] + [b.high for b in bands] + [Decimal(6)])
+    highest = max(
+        [p.value for p in points]
+        + [b.high for b in bands]
+        + [Decimal(6 if points or bands else 12)]
+    )
     highest *= Decimal("1.12")
 
     def y(value: Decimal) -> float:
@@ -318,7 +324,8 @@ def _troughs(timeline: Timeline, frame: _Frame, top: float) -> list[str]:
     exact = [p for p in points if p.status != "doubtful" and not p.comparator]
     if len(exact) > 1:
         line = "L".join(f"{_n(frame.x(p.at))} {_n(y(p.value))}" for p in exact)
-        parts.append(_el("path", d=f"M{line}", look="line"))
+        thin: dict[str, object] = {"stroke_width": ".6"} if len(exact) > size.links else {}
+        parts.append(_el("path", d=f"M{line}", look="line", **thin))
     linked = _linked(points, size.links)
     loose = [f"M{_n(frame.x(p.at))} {_n(y(p.value))}h0" for p in points if id(p) not in linked]
     if loose:
@@ -350,8 +357,9 @@ def _point(point: TroughPoint, timeline: Timeline, x: float, y: float) -> str:
 
 def _values(points: list[TroughPoint], frame: _Frame, y: Callable[[Decimal], float]) -> str:
     """Values of the last point, those out of target and those like "<2.0", where there is room."""
-    last = points[-1]
-    notable = [p for p in points[:-1] if p.comparator or p.status in ("above", "below")]
+    last = next((p for p in reversed(points) if not p.comparator), points[-1])
+    rest = [p for p in points if p is not last]
+    notable = [p for p in rest if p.comparator or p.status in ("above", "below")]
     notable.sort(
         key=lambda p: (p.status != "above", -p.value if p.status == "above" else p.value, p.at)
     )
@@ -387,6 +395,7 @@ def _bands(bands: list[TargetBand], frame: _Frame, y: Callable[[Decimal], float]
         if band.until is None or band.until >= frame.until:
             middle = (high + low) / 2
             labels.append(_text("Target", frame.right + 8, middle - 2))
+            frame.taken.append((frame.right + 4, middle - 14, float(frame.size.width), middle + 16))
             labels.append(_text(words, frame.right + 8, middle + 12, font_weight=700))
         elif x1 - x0 > _width(f"Target {words}") + 8:
             spots = [
@@ -441,7 +450,9 @@ def _doses(timeline: Timeline, frame: _Frame, top: float) -> list[str]:
     for step in reversed(steps):  # newest first, where there is not room for all
         x, height = frame.x(step.since), y(step)
         words = "held" if step.held else plain_dose(step.total_mg)
-        labels += frame.place(words, [(x + 4, height - 5, "start"), (x - 3, height - 5, "end")])
+        room = frame.x(step.until or frame.now) - x
+        if len(steps) <= MANY_STEPS or room > _width(words, bold=True) + 6:
+            labels += frame.place(words, [(x + 4, height - 5, "start"), (x - 3, height - 5, "end")])
     parts.append(_group(labels, "ink", font_weight=700, aria_hidden="true"))
     if steps[-1].until is None:
         height = y(steps[-1])
@@ -467,8 +478,7 @@ def _drugs(timeline: Timeline, frame: _Frame, top: float) -> tuple[str, float]:
         for bar in courses:
             since, until = frame.course(bar)
             x0, x1 = frame.x(since), max(frame.x(until), frame.x(since) + 3)
-            hatched = bar.kind in ("strong inducer", "moderate inducer")
-            fill = {"fill": f"url(#tl-{frame.size.name}-hatch)"} if hatched else {}
+            fill = {"fill": f"url(#tl-{frame.size.name}-hatch)"} if bar.kind in HATCHED else {}
             parts.append(
                 _el(
                     "rect",
@@ -498,7 +508,8 @@ def _bar_label(
     wide = _width(words, bold=True)
     if frame.size.row > 30:
         return _text(words, max(min(x0, frame.size.width - wide), 0), y - 5, "ink")
-    if x1 - x0 > wide + 14 and "inducer" not in bar.kind:
+    hatched = bar.kind in HATCHED
+    if x1 - x0 > wide + 14 and not hatched:
         return _text(
             words, x0 + 7, y + 12, "on-strong" if bar.kind == "strong inhibitor" else "on-pale"
         )
@@ -506,7 +517,9 @@ def _bar_label(
         return _text(words, x1 + 6, y + 12, "ink")
     if x0 - 6 - wide >= free_from:
         return _text(words, x0 - 6, y + 12, "ink", text_anchor="end")
-    return _text(words, max(min(x0 + 7, frame.right - wide), frame.left), y + 12, "over")
+    x = max(min(x0 + 9, frame.right - wide), frame.left)
+    plate = _el("rect", look="plate", x=x - 4, y=y + 2, width=_width(words) + 6, height=12, rx=2)
+    return plate + _text(words, x, y + 12, "ink")
 
 
 def _marks(timeline: Timeline, frame: _Frame, top: float, head: float) -> tuple[str, float]:

@@ -325,7 +325,7 @@ def error_summary(*forms: BaseForm) -> SafeString:
     for form in forms:
         problems += [("", str(error)) for error in form.non_field_errors()]
         for bound in form:
-            problems += [(_first_id(bound), str(error)) for error in bound.errors]
+            problems += [(_first_id(bound), f"{bound.label}: {error}") for error in bound.errors]
     if not problems:
         return SafeString("")
     return render_to_string("components/error_summary.html", {"problems": problems})
@@ -438,7 +438,7 @@ def pagination(context: Context, page: "Page[Any]") -> SafeString:
     if not page.has_other_pages():
         return SafeString("")
     return render_to_string(
-        "components/pagination.html", {"page": page, "request": context["request"]}
+        "components/pagination.html", {"page": page}, request=context["request"]
     )
 
 
