@@ -1,6 +1,6 @@
 """The whole protocol over one case: a visible list of questions, one reconciled answer."""
 
-from datetime import datetime
+from datetime import datetime, timezone
 
 from dosing.rules.engine import cautions, interactions, schedule, selection, starting, trough
 from dosing.rules.engine.advice import Advice, Finding, Outcome, reconcile
@@ -33,8 +33,10 @@ def assess(case: CaseFacts, book: RuleBook, *, at: datetime) -> Advice:
     The same inputs always give the same answer; days are counted in the offset of `at`. Never raises
     for clinical reasons; ValueError when `at` carries no offset.
     """
-    if at.utcoffset() is None:
+    offset = at.utcoffset()
+    if offset is None:
         raise ValueError("the moment of an assessment must carry an offset")
+    at = at.astimezone(timezone(offset))  # days are those of this offset, not of a zone's other half
     raised = [found for topic in TOPICS for found in topic(case, book, at)]
     findings = tuple(sorted(raised, key=_order))
     if selection.outside_protocol(case):

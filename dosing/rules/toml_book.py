@@ -1,0 +1,84 @@
+"""A rule book as TOML, read strictly: one array of tables for each kind of row."""
+
+import tomllib
+from dataclasses import MISSING, fields
+from decimal import Decimal
+from enum import Enum
+from typing import Any, get_args, get_origin, get_type_hints
+
+from dosing.rules.engine.rulebook import Row, RuleBook, Severity
+from tacroweb.numbers import NumberError, parse_decimal
+
+
+def read(text: str) -> RuleBook:
+    """The rule book that `text` says.
+
+    Raises ValueError naming the path (`findings[2].severity`) for TOML that cannot be read, an
+    unknown or missing key or table, a value of another kind, or rows that contradict one another.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"not TOML: {error}") from error
+    hints = get_type_hints(RuleBook)
+    known = {each.name for each in fields(RuleBook) if each.init}
+    if unknown := sorted(set(tables) - known):
+        raise ValueError(f"{unknown[0]}: unknown table or key")
+    given: dict[str, Any] = {}
+    for name in sorted(known):
+        row_class = get_args(hints[name])[:1]
+        if not row_class:
+            if not isinstance(tables.get(name), str) or not tables[name]:
+                raise ValueError(f"{name}: a text is required")
+            given[name] = tables[name]
+            continue
+        rows = tables.get(name, [])
+        if not isinstance(rows, list):
+            raise ValueError(f"{name}: must be an array of tables, [[{name}]]")
+        given[name] = tuple(
+            _row(row_class[0], row, f"{name}[{number}]") for number, row in enumerate(rows)
+        )
+    return RuleBook(**given)
+
+
+def _row(row_class: type[Row], row: object, path: str) -> Row:
+    if not isinstance(row, dict):
+        raise ValueError(f"{path}: must be a table")
+    hints = get_type_hints(row_class)
+    if unknown := sorted(set(row) - set(hints)):
+        raise ValueError(f"{path}.{unknown[0]}: unknown key")
+    given = {}
+    for each in fields(row_class):
+        if each.name in row:
+            given[each.name] = _value(hints[each.name], row[each.name], f"{path}.{each.name}")
+        elif each.default is MISSING:
+            raise ValueError(f"{path}.{each.name}: is required")
+    return row_class(**given)
+
+
+def _value(kind: Any, value: object, path: str) -> object:
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise ValueError(f"{path}: must be a list of texts")
+        return tuple(value)
+    if kind is Severity:
+        if value not in Severity.__members__:
+            raise ValueError(f"{path}: must be one of {', '.join(Severity.__members__)}")
+        return Severity[str(value)]
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        try:
+            return kind(value)
+        except ValueError:
+            names = ", ".join(str(each.value) for each in kind)
+            raise ValueError(f"{path}: must be one of {names}") from None
+    if kind is Decimal:
+        if not isinstance(value, str):
+            raise ValueError(f'{path}: must be a number in quotes, such as "0.075"')
+        try:
+            return parse_decimal(value)
+        except NumberError as error:
+            raise ValueError(f"{path}: {error}") from error
+    if type(value) is not kind:
+        wanted = {str: "a text", int: "a whole number", bool: "true or false"}[kind]
+        raise ValueError(f"{path}: must be {wanted}")
+    return value
