@@ -23,9 +23,7 @@ class TaskSerializer(serializers.ModelSerializer[MonitoringTask]):
 
     patient = serializers.UUIDField(source="patient.public_id", read_only=True)
     analyte = serializers.CharField(source="analyte.key", read_only=True)
-    statements = serializers.ListField(
-        source="why", child=serializers.CharField(), read_only=True
-    )
+    statements = serializers.ListField(source="why", child=serializers.CharField(), read_only=True)
     overdue = serializers.SerializerMethodField()
     assessment = serializers.UUIDField(source="assessment.public_id", read_only=True)
 

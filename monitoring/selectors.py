@@ -117,7 +117,7 @@ def failed_reviews(clinic: Clinic) -> QuerySet[Review]:
 
 
 def due_for_review(clinic: Clinic, *, since: datetime) -> QuerySet[Patient]:
-    """Who takes tacrolimus or has open tasks, and was not reviewed on the present facts since then."""
+    """Who takes tacrolimus or has open tasks and was not reviewed, on these facts, since then."""
     reviewed = Review.objects.filter(
         patient=OuterRef("pk"),
         failure="",

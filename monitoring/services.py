@@ -57,7 +57,7 @@ class Sample:
 
 
 def samples(tests: Iterable[DueTest]) -> list[Sample]:
-    """The fewest samples that answer all tests: tests of an analyte whose windows share a day are one.
+    """The fewest samples that answer all tests: those of an analyte whose windows share a day are one.
 
     The window of a sample is what the windows of its tests have in common, so that it answers each.
     """
@@ -94,10 +94,11 @@ def _by_number(statement: str) -> tuple[int, str]:
 def review_patient(*, patient: Patient, at: datetime, by: Signature) -> Assessment | None:
     """Bring the tasks of a patient in step with the protocol's due tests at `at`.
 
-    The protocol decides what is due; here due tests become tasks. A task that is no longer asked for
-    is done if a result answers it (a sample drawn in its window or later; for tacrolimus one that is
-    a trough), else cancelled. What is asked for anew opens a task, or moves an open one that the same
-    sample answers. What a person cancelled is not opened again for the same statements and day.
+    The protocol decides what is due; here due tests become tasks. A task that is no longer asked
+    for is done if a result answers it (a sample drawn in its window or later; for tacrolimus one
+    that is a trough), else cancelled. What is asked for anew opens a task, or moves an open one
+    that the same sample answers. What a person cancelled is not opened again for the same
+    statements and day.
 
     An assessment is stored, and returned, when the patient's facts have changed since the last
     review or a task opens or moves; a review that finds nothing new writes nothing. Who takes no
@@ -264,9 +265,7 @@ def _open_or_move(
     return left
 
 
-def _close(
-    task: MonitoringTask, observation: Observation, *, at: datetime, by: Signature
-) -> None:
+def _close(task: MonitoringTask, observation: Observation, *, at: datetime, by: Signature) -> None:
     task.status, task.observation, task.closed_at = TaskStatus.DONE, observation, at
     task.sign(by).save()
 
@@ -291,7 +290,7 @@ def cancel_task(*, task: MonitoringTask, at: datetime, by: Signature) -> Monitor
     task = MonitoringTask.objects.select_for_update().get(pk=task.pk)
     if task.status != TaskStatus.OPEN:
         raise TaskClosed(
-            f"This task is closed already ({task.get_status_display().lower()}). Nothing was changed."
+            f"This task is closed already ({task.get_status_display().lower()}): nothing changed."
         )
     task.cancelled_by_id = by.actor_id
     _cancel(task, reason, at=at, by=by)

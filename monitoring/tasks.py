@@ -32,8 +32,8 @@ def review_after_change(*, patient_id: int, by: Signature, **kwargs: object) -> 
 def nightly_sweep(*, channel: str = Channel.TASK) -> int:
     """Review every patient who is due for it today; returns the number of the `SweepRun`.
 
-    Each patient has a transaction of their own, and one that fails stops nobody. Run again, it takes
-    only those that are left.
+    Each patient has a transaction of their own, and one that fails stops nobody. Run again, it
+    takes only those that are left.
     """
     run = SweepRun.objects.create(started_at=timezone.now())
     for clinic in Clinic.objects.order_by("pk"):
