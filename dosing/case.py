@@ -37,9 +37,9 @@ def case_of(
 ) -> facts.CaseFacts:
     """The patient's facts as they stand, without what begins after `at`.
 
-    Results replaced or withdrawn are left out, and so are facts entered in error. Without an intent:
-    REVIEW for a patient on tacrolimus, else START. `book` (else the one in force) says which drugs
-    are inhibitors. One query a table, however many rows.
+    Results replaced or withdrawn are left out, and so are facts entered in error. Without an
+    intent: REVIEW for a patient on tacrolimus, else START. `book` (else the one in force) says
+    which drugs are inhibitors. One query a table, however many rows.
     """
     book = book or published_book()
     today = at.astimezone(patient.clinic.zone).date()
@@ -140,7 +140,7 @@ def _dose_before_inhibitor(
     at: datetime,
 ) -> MgPerDay | None:
     """The daily total in force when the first inhibitor now taken, or stopped while its event is
-    still open, began (S40, S52). An inhibitor older than the regimen met no dose and does not count.
+    still open, began (S40, S52). One that is older than the regimen met no dose and does not count.
     """
     zone = patient.clinic.zone
     since = [(order.since.astimezone(zone).date(), order) for order in orders]
@@ -190,7 +190,7 @@ def _inhibitor_days(
 
 
 def _co_medication(row: CoMedication) -> facts.CoMedication:
-    """A drug that the vocabulary file does not list is unlisted: the advice says it is unchecked."""
+    """A drug that the vocabulary file does not list goes in as unlisted, and is said so."""
     name = row.unlisted_name if row.drug is None else row.drug.generic_name
     known = None if row.drug is None else vocabulary().drug(name)
     return facts.CoMedication(
@@ -215,7 +215,7 @@ def _observation(row: Observation, analyte: Analyte) -> facts.Observation:
     try:
         canonical = analyte.exactly(value, unit)
     except UnknownUnit:
-        value, unit = row.value, analyte.unit
+        value, unit = round(row.value, 6), analyte.unit
         canonical = analyte.exactly(value, unit)
     return facts.Observation(
         analyte=analyte.key,

@@ -1,4 +1,4 @@
-"""What an order is held against before it may be signed: the advice, its questions, the dose itself."""
+"""What an order is held against before it may be signed: the advice and the dose itself."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -43,8 +43,9 @@ class DoseNotConfirmed(Refusal):
 
 
 class AnswerReason(models.TextChoices):
-    """What a prescriber says to a finding."""
+    """What a prescriber says to a finding. Only a CAUTION may be merely acknowledged."""
 
+    ACKNOWLEDGED = "ACKNOWLEDGED", "Seen"
     ACTED_ON = "ACTED_ON", "Acted on: this order, a test or another step"
     WILL_MONITOR = "WILL_MONITOR", "Will monitor more closely"
     TOLERATED_BEFORE = "TOLERATED_BEFORE", "Tolerated before"
@@ -182,7 +183,9 @@ def check_answers(prescription: Prescription, advice: Mapping[str, Any]) -> Deci
     missing: dict[str, str] = {}
     for question in asked:
         answer = prescription.answers.get(question.key)
-        if answer is None:
+        if answer is None or (
+            answer.reason == AnswerReason.ACKNOWLEDGED and not question.acknowledge
+        ):
             missing[question.key] = (
                 "Say that you have seen it." if question.acknowledge else "Answer this finding."
             )
@@ -199,7 +202,7 @@ def check_answers(prescription: Prescription, advice: Mapping[str, Any]) -> Deci
             "Answer each critical finding and acknowledge each caution, then sign. Open: "
             + ", ".join(missing)
             + ".",
-            fields=missing,
+            fields={f"answers.{key}": text for key, text in missing.items()},
         )
     if decision != Decision.ACCEPTED and not prescription.reason_text.strip():
         raise BareOverride(
@@ -209,39 +212,40 @@ def check_answers(prescription: Prescription, advice: Mapping[str, Any]) -> Deci
     return decision
 
 
-def check_dose(
-    prescription: Prescription,
-    *,
-    formulation: Formulation,
-    accepted: bool,
-    last_total_mg: Decimal | None,
-    case: CaseFacts,
-    book: RuleBook,
-    at: datetime,
+def check_dispensable(
+    prescription: Prescription, *, formulation: Formulation, book: RuleBook
 ) -> None:
-    """Is this a dose that can be dispensed, and is it meant (D20, D21)?
+    """Is this a dose at all, and can it be dispensed (D20)? Raises `ValidationError` at the field.
 
-    Raises `ValidationError` at the field for a dose that is none, and `DoseNotConfirmed` for one
-    above the guard without words, ten times the last total until that total is typed again with a
-    reason, or more than twice the last total until confirmed. An unchanged proposal is never asked.
+    Single doses are multiples of the smallest strength of the book; a formulation for which the
+    book lists none is taken as written.
     """
-    if wrong := _not_a_dose(prescription, formulation, book):
+    wrong = {}
+    if prescription.morning_mg <= 0:
+        wrong["morning_mg"] = "A dose is more than 0 mg. To pause tacrolimus, hold it."
+    if prescription.evening_mg < 0:
+        wrong["evening_mg"] = "A dose is not below 0 mg."
+    if formulation != Formulation.IR and prescription.evening_mg != 0:
+        wrong["evening_mg"] = "This product is taken once a day: the evening dose is 0 mg."
+    if strengths := book.index.strengths.get(formulation):
+        step = strengths[0]
+        for name in ("morning_mg", "evening_mg"):
+            if Fraction(getattr(prescription, name)) % step:
+                wrong.setdefault(
+                    name, f"Capsules give multiples of {shown(step)} mg; this dose is none (D20)."
+                )
+    if wrong:
         raise ValidationError(wrong)
-    if accepted:
-        return
-    if asked := confirmations(
-        prescription,
-        formulation=formulation,
-        last_total_mg=last_total_mg,
-        case=case,
-        book=book,
-        at=at,
-    ):
-        open_questions = {
-            name: text for name, text in asked.items() if not _is_met(name, prescription)
-        }
-        if open_questions:
-            raise DoseNotConfirmed(" ".join(open_questions.values()), fields=open_questions)
+
+
+def open_confirmations(prescription: Prescription, asked: Mapping[str, str]) -> dict[str, str]:
+    """Which of the `confirmations` the prescription does not meet yet."""
+    met = {
+        "reason_text": bool(prescription.reason_text.strip()),
+        "typed_again_mg": prescription.typed_again_mg == prescription.total_daily_mg,
+        "confirmed": prescription.confirmed,
+    }
+    return {name: text for name, text in asked.items() if not met[name]}
 
 
 def confirmations(
@@ -255,7 +259,8 @@ def confirmations(
 ) -> dict[str, str]:
     """What the prescriber is asked about an unusual dose: input -> sentence; empty for a usual one.
 
-    The inputs are `reason_text`, `typed_again_mg` and `confirmed`.
+    The inputs are `reason_text` (above the guard of D21, or ten times the last total),
+    `typed_again_mg` (ten times: the total a day once more) and `confirmed` (more than twice).
     """
     total = prescription.total_daily_mg
     numbers = book.index.numbers
@@ -286,31 +291,3 @@ def confirmations(
             "once a day: confirm that this is meant.",
         )
     return asked
-
-
-def _is_met(name: str, prescription: Prescription) -> bool:
-    if name == "reason_text":
-        return bool(prescription.reason_text.strip())
-    if name == "typed_again_mg":
-        return prescription.typed_again_mg == prescription.total_daily_mg
-    return prescription.confirmed
-
-
-def _not_a_dose(
-    prescription: Prescription, formulation: Formulation, book: RuleBook
-) -> dict[str, str]:
-    wrong = {}
-    if prescription.morning_mg <= 0:
-        wrong["morning_mg"] = "A dose is more than 0 mg. To pause tacrolimus, hold it."
-    if prescription.evening_mg < 0:
-        wrong["evening_mg"] = "A dose is not below 0 mg."
-    if formulation != Formulation.IR and prescription.evening_mg != 0:
-        wrong["evening_mg"] = "This product is taken once a day: the evening dose is 0 mg."
-    if strengths := book.index.strengths.get(formulation):
-        step = strengths[0]
-        for name in ("morning_mg", "evening_mg"):
-            if Fraction(getattr(prescription, name)) % step:
-                wrong.setdefault(
-                    name, f"Capsules give multiples of {shown(step)} mg; this dose is none (D20)."
-                )
-    return wrong

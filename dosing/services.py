@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,11 +11,14 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from dosing.case import case_of
 from dosing.checks import (
     Answer,
+    DoseNotConfirmed,
     Prescription,
     Product,
     check_answers,
-    check_dose,
+    check_dispensable,
+    confirmations,
     in_words,
+    open_confirmations,
 )
 from dosing.models import (
     Assessment,
@@ -31,10 +35,10 @@ from dosing.models import (
 )
 from dosing.rules import casefile
 from dosing.rules.engine.advice import Advice
-from dosing.rules.engine.assess import ENGINE_VERSION, assess
+from dosing.rules.engine.assess import assess
 from dosing.rules.engine.facts import CaseFacts
 from dosing.rules.engine.rulebook import RuleBook
-from dosing.rules.loading import engine_book
+from dosing.rules.loading import ENGINE_VERSION, engine_book
 from dosing.rules.selectors import published_version
 from dosing.selectors import current_regimen, last_order, open_order
 from patients.models import FactsVersion, Patient
@@ -114,6 +118,59 @@ def reproduce(assessment: Assessment) -> bool:
     return canonical(casefile.encode_advice(advice)) == assessment.advice_text
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """An order as it would be signed: what it is, what must be confirmed, and its digest."""
+
+    meaning: Meaning
+    product: Product
+    decision: Decision
+    asked: dict[str, str]
+    shown_sha256: str
+
+
+def review_order(
+    patient: Patient,
+    *,
+    product: Product | None,
+    prescription: Prescription,
+    assessment: Assessment,
+    at: datetime,
+) -> Review:
+    """What the prescriber is shown before signing; nothing is written.
+
+    `product` is given for a start only. Raises what the service would raise, except the questions
+    that the signing page itself asks (`typed_again_mg`, `confirmed`).
+    """
+    regimen = current_regimen(patient)
+    intent = Intent.REVIEW if regimen else Intent.START
+    _check_fresh(assessment, patient, seen=facts_number(patient), intent=intent, at=at)
+    if regimen is None:
+        if product is None:
+            raise ValidationError({"formulation": "Choose the product."})
+        meaning = Meaning.STARTED
+    else:
+        meaning = meaning_of(regimen)
+        product = product_of(regimen)
+    last = open_order(regimen) if regimen else last_order(patient)
+    decision, asked = _weigh(product, prescription, assessment=assessment, last=last, at=at)
+    unmet = open_confirmations(prescription, asked)
+    if "reason_text" in unmet:
+        raise DoseNotConfirmed(unmet["reason_text"], fields={"reason_text": unmet["reason_text"]})
+    return Review(
+        meaning=meaning,
+        product=product,
+        decision=decision,
+        asked={name: text for name, text in asked.items() if name != "reason_text"},
+        shown_sha256=shown_digest(meaning, product, prescription, assessment=assessment),
+    )
+
+
+def meaning_of(regimen: Regimen) -> Meaning:
+    """What a new order means for this course: a change, or the end of a hold."""
+    return Meaning.RESUMED if regimen.status == RegimenStatus.HELD else Meaning.CHANGED
+
+
 @service("Tacrolimus started")
 def start_regimen(
     *,
@@ -129,8 +186,8 @@ def start_regimen(
     """Start a course of tacrolimus: its product, target and first dose; the order is returned.
 
     `shown_sha256` is the `shown_digest` of what the signer saw; given, it must still be right.
-    Raises `StaleAssessment`, `AlreadyOnTacrolimus`, `ShownChanged`, what `check_answers` and
-    `check_dose` raise, and `ValidationError`.
+    Raises `StaleAssessment`, `AlreadyOnTacrolimus`, `ShownChanged`, `UnansweredFinding`,
+    `BareOverride`, `DoseNotConfirmed`, and `ValidationError` at the field.
     """
     _check_fresh(assessment, patient, seen=_open(patient, by=by), intent=Intent.START, at=at)
     if current_regimen(patient) is not None:
@@ -408,18 +465,36 @@ def _check(
     shown = shown_digest(meaning, product, prescription, assessment=assessment)
     if shown_sha256 and shown_sha256 != shown:
         raise ShownChanged("This is not the order that you reviewed. Review it again, then sign.")
-    case, _ = casefile.decode_case(assessment.case)
+    decision, asked = _weigh(product, prescription, assessment=assessment, last=last, at=at)
+    if unmet := open_confirmations(prescription, asked):
+        raise DoseNotConfirmed(" ".join(unmet.values()), fields=unmet)
+    return decision
+
+
+def _weigh(
+    product: Product,
+    prescription: Prescription,
+    *,
+    assessment: Assessment,
+    last: DoseOrder | None,
+    at: datetime,
+) -> tuple[Decision, dict[str, str]]:
+    """The decision and what must be confirmed; an unchanged proposal is never asked about."""
+    book = engine_book(assessment.rule_book)
+    check_dispensable(prescription, formulation=product.formulation, book=book)
     decision = check_answers(prescription, assessment.advice)
-    check_dose(
+    if decision == Decision.ACCEPTED:
+        return decision, {}
+    case, _ = casefile.decode_case(assessment.case)
+    asked = confirmations(
         prescription,
         formulation=product.formulation,
-        accepted=decision == Decision.ACCEPTED,
         last_total_mg=last.total_daily_mg if last else None,
         case=case,
-        book=engine_book(assessment.rule_book),
+        book=book,
         at=at,
     )
-    return decision
+    return decision, asked
 
 
 def _next_order(

@@ -22,7 +22,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("files", nargs="+", metavar="FILE", help="a case file, or - for input")
         book = parser.add_mutually_exclusive_group()
-        book.add_argument("--book", metavar="VERSION", help="a stored rule book other than the published")
+        book.add_argument(
+            "--book", metavar="VERSION", help="a stored rule book other than the published"
+        )
         book.add_argument("--toml", metavar="FILE", help="a rule book file; no database is read")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -34,7 +34,8 @@ class Command(BaseCommand):
                     if book.version != file.stem:
                         raise CommandError(f"{file.name} says that it is version {book.version}.")
                     publish_book(book=book, at=timezone.now(), by=by)
-                self.stdout.write(f"Rule book {book.version} is published.")
+                if options["verbosity"]:
+                    self.stdout.write(f"Rule book {book.version} is published.")
             elif sha256 != digest_of_text(text):
                 raise CommandError(
                     f"{file.name} differs from the rule book {file.stem} in the database. A book "
