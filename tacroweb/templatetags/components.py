@@ -178,7 +178,7 @@ def tile(
 ) -> SafeString:
     """One figure with its unit and what it means; an unknown value says so."""
     missing = value is None or value == ""
-    figure = format_html("<span>Not known</span>") if missing else format_html("<b>{}</b>", value)
+    figure = format_html("<span>{}</span>" if missing else "<b>{}</b>", known(value))
     if unit and not missing:
         figure = format_html("{} <span>{}</span>", figure, unit)
     if href:
