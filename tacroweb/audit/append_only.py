@@ -111,7 +111,7 @@ def _installed(connection: BaseDatabaseWrapper) -> list[tuple[str, str, str]]:
     sql = {
         "sqlite": "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'",
         "postgresql": (
-            "SELECT t.tgname, c.relname, t.tgenabled || ' ' || p.prosrc FROM pg_trigger t "
+            "SELECT t.tgname, c.relname, t.tgenabled::text || ' ' || p.prosrc FROM pg_trigger t "
             "JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
             "JOIN pg_proc p ON p.oid = t.tgfoid "
             "WHERE NOT t.tgisinternal AND n.nspname = current_schema()"
