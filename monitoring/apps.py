@@ -5,3 +5,10 @@ from django.apps import AppConfig
 
 class MonitoringConfig(AppConfig):
     name = "monitoring"
+
+    def ready(self) -> None:
+        from patients.signals import patient_changed
+
+        from .tasks import review_after_change
+
+        patient_changed.connect(review_after_change, dispatch_uid="monitoring")

@@ -57,7 +57,7 @@ class Sample:
 
 
 def samples(tests: Iterable[DueTest]) -> list[Sample]:
-    """The fewest samples that answer all tests: those of an analyte whose windows share a day are one.
+    """The fewest samples that answer all tests: those whose windows share a day are one.
 
     The window of a sample is what the windows of its tests have in common, so that it answers each.
     """
