@@ -22,7 +22,7 @@ class UnknownUnit(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drug:
-    """One drug. The rules name drugs by `name`; a combination fires the rules of its ingredients."""
+    """One drug. Rules name drugs by `name`; a combination fires the rules of its ingredients."""
 
     name: str
     aliases: tuple[str, ...]
@@ -143,7 +143,7 @@ def vocabulary() -> Vocabulary:
 
 
 def read(text: str) -> Vocabulary:
-    """A vocabulary from TOML; ValueError (or KeyError's name) where the file is not as it must be."""
+    """A vocabulary from TOML; ValueError or KeyError where the file is not as it must be."""
     tables = tomllib.loads(text)
     drugs = tuple(_drug(row) for row in tables["drugs"])
     analytes = tuple(_analyte(row) for row in tables["analytes"])
@@ -168,7 +168,7 @@ def read(text: str) -> Vocabulary:
 
 
 def plain_unit(unit: str) -> str:
-    """The unit with micro as `u`, as UCUM writes it: `µ` (U+00B5) and `μ` (U+03BC) are read alike."""
+    """The unit with micro as UCUM's `u`: the micro sign U+00B5 and the Greek mu U+03BC alike."""
     return unit.strip().replace("\u00b5", "u").replace("\u03bc", "u")
 
 

@@ -17,7 +17,7 @@ class NumberError(ValueError):
 
 
 def parse_decimal(text: str, *, what: str = "value") -> Decimal:
-    """The number `text` says: ASCII digits with a point, nothing else; blanks around it are trimmed.
+    """The number `text` says: ASCII digits with a point, nothing else; outer blanks are trimmed.
 
     Refused with a hint for the person who typed it (NumberError): commas, grouping, other digits,
     signs, exponents, missing or leading zeros, NaN and infinity, and more than 12 digits or 6
@@ -81,7 +81,7 @@ def _hint(plain: str, what: str) -> str:
     if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]+", plain):
         return f"Write the {what} in full, without an exponent."
     if re.fullmatch(r"0[0-9]+(?:\.[0-9]+)?", plain):
-        return f"Write {plain.lstrip('0') if plain.lstrip('0')[:1].isdigit() else '0' + plain.lstrip('0')} without a leading zero."
+        return f"Write {format_decimal(Decimal(plain))} without a zero in front."
     if re.fullmatch(r"[0-9][0-9_ ',.]*", plain):
         return f"Write the {what} without grouping: digits and one point, such as 1500 or 1.5."
     return f"Enter the {what} as a number, such as 1.5."

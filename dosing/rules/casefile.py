@@ -52,7 +52,7 @@ class CaseError(ValueError):
 
 
 def read_json(text: str) -> object:
-    """What the JSON `text` says. CaseError for bad JSON, a key that stands twice, NaN or infinity."""
+    """What the JSON `text` says. CaseError for bad JSON, a key that stands twice, or NaN."""
     try:
         return json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
@@ -62,7 +62,7 @@ def read_json(text: str) -> object:
 
 
 def read_case(text: str) -> tuple[CaseFacts, datetime]:
-    """The case in a file: a bare case, or an object whose `case` is one, and the moment it is asked.
+    """The case in a file and the moment asked; a bare case, or an object whose `case` is one.
 
     Raises CaseError naming the path.
     """
@@ -73,25 +73,25 @@ def read_case(text: str) -> tuple[CaseFacts, datetime]:
 
 
 def decode_case(data: object, *, path: str = "case") -> tuple[CaseFacts, datetime]:
-    """The facts of a case given as JSON values, and the moment asked. Raises CaseError with the path.
+    """The facts of a case given as JSON values, and the moment asked. Raises CaseError.
 
     Absent and null are not known. Decimals are strings, instants carry an offset, and a key, drug,
     analyte, unit or word that is not known is an error.
     """
     case = _Table(data, path)
     at = case.required("at", _instant)
-    given = {
-        "intent": case.required("intent", _one_of(Intent)),
-        "patient": case.take("patient", _patient) or Patient(),
-        "diagnosis": case.take("diagnosis", _diagnosis) or Diagnosis(),
-        "regimen": case.take("regimen", _regimen),
-        "co_medications": case.take("co_medications", _list_of(_co_medication)) or (),
-        "observations": case.take("observations", _list_of(_observation)) or (),
-        "events": case.take("events", _list_of(_event)) or (),
-        "immunisations": case.take("immunisations", _list_of(_immunisation)) or (),
-    }
-    case.close()
-    return CaseFacts(**given), at
+    facts = case.build(
+        CaseFacts,
+        intent=case.required("intent", _one_of(Intent)),
+        patient=case.take("patient", _patient) or Patient(),
+        diagnosis=case.take("diagnosis", _diagnosis) or Diagnosis(),
+        regimen=case.take("regimen", _regimen),
+        co_medications=case.take("co_medications", _list_of(_co_medication)) or (),
+        observations=case.take("observations", _list_of(_observation)) or (),
+        events=case.take("events", _list_of(_event)) or (),
+        immunisations=case.take("immunisations", _list_of(_immunisation)) or (),
+    )
+    return facts, at
 
 
 def encode_case(case: CaseFacts, at: datetime) -> dict[str, Any]:
@@ -345,7 +345,9 @@ def _instant(value: object, path: str) -> datetime:
             return datetime.fromisoformat(text)
     except ValueError:
         pass
-    raise CaseError(f"{path}: must be an instant with its offset, such as 2026-03-02T09:00:00+01:00")
+    raise CaseError(
+        f"{path}: must be an instant with its offset, such as 2026-03-02T09:00:00+01:00"
+    )
 
 
 def _one_of(words: type[Choice]) -> Callable[[object, str], Choice]:

@@ -47,7 +47,7 @@ def _row(row_class: type[Row], row: object, path: str) -> Row:
     hints = get_type_hints(row_class)
     if unknown := sorted(set(row) - set(hints)):
         raise ValueError(f"{path}.{unknown[0]}: unknown key")
-    given = {}
+    given: dict[str, Any] = {}
     for each in fields(row_class):
         if each.name in row:
             given[each.name] = _value(hints[each.name], row[each.name], f"{path}.{each.name}")

@@ -48,6 +48,14 @@ class DoseProposal:
             return None
         return MgPerDay(self.morning_mg + self.evening_mg)
 
+    @property
+    def taken(self) -> str:
+        """The two doses in words, as they are taken; empty for a hold."""
+        if self.morning_mg is None or self.evening_mg is None:
+            return ""
+        morning, evening = shown(self.morning_mg), shown(self.evening_mg)
+        return f"{morning} mg in the morning and {evening} mg in the evening"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueTest:
@@ -100,7 +108,7 @@ def raised(
     effect: Effect = Effect.NONE,
     unchecked: bool = False,
 ) -> tuple[Finding, ...]:
-    """The finding `code` as the book grades and sources it; nothing where the book turned it off."""
+    """The finding `code` as the book grades and sources it; nothing where it is turned off."""
     row = book.index.findings.get(code)
     if row is None:
         return ()
@@ -152,8 +160,8 @@ def reconcile(findings: tuple[Finding, ...], regimen: Regimen | None) -> DosePro
     """The one proposal out of all that the findings propose ("One proposal" of the case format).
 
     A hold wins over every dose. A bar on another act removes a start and raises. Otherwise the
-    lowest total stands, a raise only where nothing asks for less. A held regimen is not changed, and
-    the dose in force is no proposal.
+    lowest total stands, a raise only where nothing asks for less. A held regimen is not changed,
+    and the dose in force is no proposal.
     """
     proposed = [found.proposal for found in findings if found.proposal is not None]
     for held in proposed:
@@ -163,15 +171,13 @@ def reconcile(findings: tuple[Finding, ...], regimen: Regimen | None) -> DosePro
     effects = {found.effect for found in findings}
     less = Effect.ASKS_FOR_LESS in effects or Effect.BARS_START_AND_RAISES in effects
     no_start = Effect.BARS_START in effects or Effect.BARS_START_AND_RAISES in effects
-    standing = []
-    for dose in proposed:
-        total = dose.total_daily_mg
-        assert total is not None
-        if dose.action is Action.START:
-            if not no_start:
-                standing.append((total, dose))
-        elif current is None or not (less and total > current):
-            standing.append((total, dose))
+    standing = [
+        (total, dose)
+        for dose in proposed
+        if (total := dose.total_daily_mg) is not None
+        and not (no_start and dose.action is Action.START)
+        and not (less and current is not None and total > current)
+    ]
     if not standing:
         return None
     lowest, chosen = min(standing, key=_by_total)

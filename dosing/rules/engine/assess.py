@@ -7,6 +7,9 @@ from dosing.rules.engine.advice import Advice, Finding, Outcome, reconcile
 from dosing.rules.engine.facts import CaseFacts
 from dosing.rules.engine.rulebook import RuleBook
 
+# Raised whenever the same facts and book could give another advice than before.
+ENGINE_VERSION = "1"
+
 TOPICS = (
     selection.outside,
     selection.summary,
@@ -30,13 +33,15 @@ TOPICS = (
 def assess(case: CaseFacts, book: RuleBook, *, at: datetime) -> Advice:
     """What the protocol says of this case at the moment `at`.
 
-    The same inputs always give the same answer; days are counted in the offset of `at`. Never raises
-    for clinical reasons; ValueError when `at` carries no offset.
+    The same inputs always give the same answer; days are counted in the offset of `at`. Never
+    raises for clinical reasons; ValueError when `at` carries no offset.
     """
     offset = at.utcoffset()
     if offset is None:
         raise ValueError("the moment of an assessment must carry an offset")
-    at = at.astimezone(timezone(offset))  # days are those of this offset, not of a zone's other half
+    at = at.astimezone(
+        timezone(offset)
+    )  # days are those of this offset, not of a zone's other half
     raised = [found for topic in TOPICS for found in topic(case, book, at)]
     findings = tuple(sorted(raised, key=_order))
     if selection.outside_protocol(case):

@@ -6,13 +6,14 @@ from dosing.rules.engine import doses
 from dosing.rules.engine.advice import Effect, Finding, raised
 from dosing.rules.engine.comedication import shown_name, taken_of, unlisted
 from dosing.rules.engine.facts import CaseFacts, EventKind
-from dosing.rules.engine.quantities import day
+from dosing.rules.engine.quantities import day, shown
 from dosing.rules.engine.rulebook import DrugClass, RuleBook
 
 
 def serious_infection(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
     """S72: hold until a serious infection is controlled; an ungraded one could not be checked."""
     found: tuple[Finding, ...] = ()
+    serious_from = book.index.numbers["SERIOUS-INFECTION-GRADE"]
     for event in case.events:
         resolved = event.resolved_on is not None and event.resolved_on <= at.date()
         begun = event.started_on is None or event.started_on <= at.date()
@@ -23,12 +24,13 @@ def serious_infection(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Fi
             found += raised(
                 book,
                 "INFECTION-UNGRADED",
-                f"An unresolved infection{since} has no grade: grade 3 or more is serious and would "
-                "mean holding tacrolimus until it is controlled. Record the grade.",
+                f"An unresolved infection{since} has no grade: grade {shown(serious_from)} or more "
+                "is serious and would mean holding tacrolimus until it is controlled. Record the "
+                "grade.",
                 inputs=(("event", event.kind.value), ("grade", "not known")),
                 unchecked=True,
             )
-        elif event.grade >= book.index.numbers["SERIOUS-INFECTION-GRADE"]:
+        elif event.grade >= serious_from:
             found += raised(
                 book,
                 "INFECTION-SERIOUS",
@@ -48,8 +50,8 @@ def contraindicated(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Find
         found += raised(
             book,
             "CONTRAINDICATED-DRUG",
-            f"{name} is {'about to be given' if taken.planned else 'on the list'}: do not combine it "
-            "with tacrolimus (excess mortality, graft loss and complications).",
+            f"{name} is {'about to be given' if taken.planned else 'on the list'}: do not combine "
+            "it with tacrolimus (excess mortality, graft loss and complications).",
             inputs=(("drug", taken.drug),),
             effect=Effect.BARS_START_AND_RAISES,
         )

@@ -70,7 +70,7 @@ def is_taken(drug: CoMedication, today: date) -> bool:
 def taken_of(
     case: CaseFacts, book: RuleBook, at: datetime, drug_class: DrugClass
 ) -> tuple[tuple[CoMedication, str], ...]:
-    """The systemic drugs of this class that are taken or about to be, with the acting ingredient."""
+    """The systemic drugs of this class that are taken or about to be, each with what acts in it."""
     classes = book.index.drug_classes
     today = at.date()
     return tuple(
@@ -99,8 +99,7 @@ def events(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Event, ...]:
                 if name not in holds:
                     continue
                 drug_class = None
-            if not is_taken(drug, today):
-                assert drug.stopped_on is not None
+            if drug.stopped_on is not None and drug.stopped_on <= today:
                 change, on = Change.STOPPED, drug.stopped_on
             elif drug.planned or (drug.started_on is not None and drug.started_on > today):
                 change, on = Change.PLANNED, today
@@ -124,7 +123,9 @@ def events(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Event, ...]:
 def is_open(event: Event, book: RuleBook, at: datetime) -> bool:
     """Whether the event still counts: fewer days than the book's row since day 0."""
     elapsed = (at.date() - event.on).days
-    return event.change is not Change.UNDATED and elapsed < book.index.numbers["INTERACTION-OPEN-DAYS"]
+    return (
+        event.change is not Change.UNDATED and elapsed < book.index.numbers["INTERACTION-OPEN-DAYS"]
+    )
 
 
 def unlisted(case: CaseFacts, at: datetime) -> tuple[CoMedication, ...]:

@@ -55,12 +55,6 @@ def hold(reason: str) -> DoseProposal:
     return DoseProposal(action=Action.HOLD, arithmetic=reason)
 
 
-def two_doses(given: DoseProposal) -> str:
-    """The doses in words, as they are taken."""
-    assert given.morning_mg is not None and given.evening_mg is not None
-    return f"{shown(given.morning_mg)} mg in the morning and {shown(given.evening_mg)} mg in the evening"
-
-
 def rounded(computed: Fraction, total: Fraction) -> str:
     """How a computed total became the proposed one, to be put behind the sum."""
     return " mg/day" if computed == total else f", rounded to {mg(total)} mg/day"

@@ -181,7 +181,9 @@ class Regimen:
 
     def __post_init__(self) -> None:
         if self.morning_mg < 0 or self.evening_mg < 0 or self.morning_mg + self.evening_mg <= 0:
-            raise ValueError("a regimen has a dose above 0 mg; a hold is a status, not a dose of zero")
+            raise ValueError(
+                "a regimen has a dose above 0 mg; a hold is a status, not a dose of zero"
+            )
         if self.dose_since is not None and self.dose_since.utcoffset() is None:
             raise ValueError("dose_since must carry an offset")
         low, high = self.target_low_ng_per_ml, self.target_high_ng_per_ml
@@ -201,10 +203,10 @@ class Regimen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoMedication:
-    """Another drug, grapefruit or supplement; `drug` is the vocabulary's generic name or "unlisted".
+    """Another drug, grapefruit or supplement.
 
-    `ingredients` are the generic names whose rules fire: the drug itself unless it is a
-    combination. `name` is what was written for an unlisted drug.
+    `drug` is the vocabulary's generic name or "unlisted", and then `name` is what was written.
+    `ingredients` are the generic names whose rules fire: the drug itself, or a combination's.
     """
 
     drug: str
@@ -296,8 +298,8 @@ class Immunisation:
     route: VaccineRoute | None = None
 
     def __post_init__(self) -> None:
-        if (self.planned_on is None) == (self.given_on is None):
-            raise ValueError("an immunisation is either planned or given")
+        if self.planned_on is None and self.given_on is None:
+            raise ValueError("an immunisation is planned or given on a day")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,9 +317,7 @@ class CaseFacts:
     observations: tuple[Observation, ...] = ()
     events: tuple[ClinicalEvent, ...] = ()
     immunisations: tuple[Immunisation, ...] = ()
-    _newest_first: dict[str, tuple[Observation, ...]] = field(
-        init=False, repr=False, compare=False
-    )
+    _newest_first: dict[str, tuple[Observation, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -378,4 +378,4 @@ def _event_order(event: ClinicalEvent) -> tuple[Any, ...]:
 
 
 def _immunisation_order(dose: Immunisation) -> tuple[Any, ...]:
-    return (dose.planned_on or dose.given_on or date.min, dose.vaccine, dose.route or "")
+    return (dose.given_on or dose.planned_on or date.min, dose.vaccine, dose.route or "")

@@ -53,7 +53,7 @@ def grapefruit(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, 
 
 
 def answered(event: Event, regimen: Regimen, at: datetime) -> bool:
-    """Whether the dose was set for this event: after its day, or on it and below the dose before."""
+    """Whether the dose was set for this event: after its day, or on it and below the one before."""
     if regimen.dose_since is None:
         return False
     set_on = regimen.dose_since.astimezone(at.tzinfo).date()
@@ -70,18 +70,18 @@ _CLASS_CODES = {
     DrugClass.STRONG_INDUCER: "INDUCER",
     None: "HOLD",
 }
-_AT_START = {
-    "AZOLE": "a strong CYP3A4 inhibitor (azole): the level of any dose will be much higher. Choose the "
-    "starting dose for that, begin trough checks within 1 to 3 days, expect a rapid sharp rise, and "
-    "watch for neurotoxicity, nephrotoxicity and QT prolongation",
-    "STRONG": "a strong CYP3A4 inhibitor: the level of any dose will be much higher. The protocol gives "
-    "no fraction. Begin trough checks within 1 to 3 days, expect a rapid sharp rise, and watch for "
-    "neurotoxicity, nephrotoxicity and QT prolongation",
-    "MODERATE": "a moderate CYP3A4 inhibitor: the level of any dose will be higher. Monitor the trough "
-    "closely",
-    "INDUCER": "a strong CYP3A4 inducer: the level of any dose will be lower, with a risk of "
-    "sub-therapeutic levels and treatment failure. Check troughs frequently",
-    "HOLD": "a strong CYP3A4 inhibitor (booster): the level of any dose will be many times higher",
+_WATCH = (
+    "Begin frequent trough checks early, expect a rapid sharp rise, and watch for neurotoxicity, "
+    "nephrotoxicity and QT prolongation"
+)
+_CLASS_WORDS = {
+    "AZOLE": f"a strong CYP3A4 inhibitor (azole): levels will be much higher. {_WATCH}",
+    "STRONG": "a strong CYP3A4 inhibitor: levels will be much higher, and the protocol gives no "
+    f"fraction. {_WATCH}",
+    "MODERATE": "a moderate CYP3A4 inhibitor: levels will be higher. Monitor the trough closely",
+    "INDUCER": "a strong CYP3A4 inducer: levels will be lower, with a risk of sub-therapeutic "
+    "levels and treatment failure. Check troughs frequently",
+    "HOLD": "a booster: levels can be more than ten times higher",
 }
 
 
@@ -90,7 +90,7 @@ def _class_code(event: Event) -> str:
 
 
 def _before_start(event: Event, book: RuleBook) -> tuple[Finding, ...]:
-    """Before tacrolimus: what the class says, as WARN and without a number; S40 has no dose to cut."""
+    """Before tacrolimus: what the class says, as WARN without a number; S40 has nothing to cut."""
     if event.change is Change.STOPPED:
         code = "INT-INDUCER-STOPPED" if event.drug_class is DrugClass.STRONG_INDUCER else None
         fading = "rise" if code else "fall"
@@ -106,12 +106,16 @@ def _before_start(event: Event, book: RuleBook) -> tuple[Finding, ...]:
         return raised(
             book,
             "INT-HOLD-AT-START",
-            f"{event.words}. It is {_AT_START['HOLD']}: do not start tacrolimus while it is taken.",
+            f"{event.words}. It is {_CLASS_WORDS['HOLD']}. Do not start tacrolimus while it is "
+            "taken.",
             inputs=event.inputs,
             proposal=doses.hold(f"do not start while {event.ingredient} is taken"),
         ) + _strong_class_at_start(event, book)
     return raised(
-        book, f"INT-{kind}-AT-START", f"{event.words}. It is {_AT_START[kind]}.", inputs=event.inputs
+        book,
+        f"INT-{kind}-AT-START",
+        f"{event.words}. It is {_CLASS_WORDS[kind]}.",
+        inputs=event.inputs,
     )
 
 
@@ -121,7 +125,7 @@ def _strong_class_at_start(event: Event, book: RuleBook) -> tuple[Finding, ...]:
     return raised(
         book,
         "INT-STRONG-AT-START",
-        f"{event.words}. It is {_AT_START['STRONG']}.",
+        f"{event.words}. It is {_CLASS_WORDS['STRONG']}.",
         inputs=event.inputs,
     )
 
@@ -133,7 +137,7 @@ def _undated(event: Event, book: RuleBook) -> tuple[Finding, ...]:
         book,
         f"INT-{kind}-UNDATED",
         f"{event.words}: whether the dose was set for it could not be checked. It is "
-        f"{_AT_START[kind]}. Record the start date.",
+        f"{_CLASS_WORDS[kind]}. Record the start date.",
         inputs=event.inputs,
         unchecked=True,
     )
@@ -191,7 +195,8 @@ def _one_third(event: Event, regimen: Regimen, book: RuleBook) -> tuple[Finding,
         if total < doses.lowest_mg_per_day(step):
             message = (
                 f"{asked}: {sum_shown} mg/day, which cannot be dispensed as two doses of "
-                f"{shown(step)} mg capsules. No dose is proposed: decide whether to hold tacrolimus."
+                f"{shown(step)} mg capsules. No dose is proposed: decide whether to hold "
+                "tacrolimus."
             )
             extra = raised(
                 book,
@@ -203,7 +208,7 @@ def _one_third(event: Event, regimen: Regimen, book: RuleBook) -> tuple[Finding,
         else:
             down = " mg/day" if total == computed else f", rounded down to {doses.mg(total)} mg/day"
             proposed = doses.proposal(Action.CHANGE, total, step, f"{sum_shown}{down}")
-            message = f"{asked}: {proposed.arithmetic}. That is {doses.two_doses(proposed)}."
+            message = f"{asked}: {proposed.arithmetic}. That is {proposed.taken}."
     return extra + raised(
         book,
         "INT-AZOLE-STARTED",
@@ -216,12 +221,12 @@ def _one_third(event: Event, regimen: Regimen, book: RuleBook) -> tuple[Finding,
 
 
 def _no_fraction(event: Event, regimen: Regimen, book: RuleBook) -> tuple[Finding, ...]:
-    """S44: a strong inhibitor that is no azole; the protocol gives no fraction, so none is proposed."""
+    """S44: a strong inhibitor that is no azole; without a fraction no dose is proposed."""
     return raised(
         book,
         "INT-STRONG-STARTED",
-        f"{event.words}: reduce tacrolimus. The protocol gives no fraction for a strong inhibitor that "
-        f"is no azole, so no dose is proposed.{_note(event, book)}",
+        f"{event.words}: reduce tacrolimus. The protocol gives no fraction for a strong inhibitor "
+        f"that is no azole, so no dose is proposed.{_note(event, book)}",
         inputs=event.inputs,
         effect=Effect.ASKS_FOR_LESS,
         unchecked=regimen.dose_since is None,
@@ -239,9 +244,7 @@ def _hold(
         f"{event.words}: hold tacrolimus, levels can rise more than tenfold.{_note(event, book)}",
         inputs=event.inputs,
         proposal=doses.hold(f"hold while {event.ingredient} is taken"),
-        due_tests=next_test(
-            book, "BOOSTER-STARTED", event.on, code, last_done=last_done
-        ),
+        due_tests=next_test(book, "BOOSTER-STARTED", event.on, code, last_done=last_done),
         effect=Effect.ASKS_FOR_LESS,
         unchecked=regimen.dose_since is None,
     )
@@ -250,21 +253,21 @@ def _hold(
 def _strong(event: Event, book: RuleBook, last_done: date | None) -> tuple[Finding, ...]:
     """S41, S42, S43: early troughs, the early rise, the toxicity to watch for, while it is open."""
     code = "INT-STRONG-TROUGHS"
+    first = book.index.series["STRONG-STARTED"][0]
+    days = f"{first.earliest_day} to {first.latest_day}"
     return (
         raised(
             book,
             code,
-            f"{event.words}: check the trough within 1 to 3 days and often after that.",
+            f"{event.words}: check the trough within {days} days and often after that.",
             inputs=event.inputs,
-            due_tests=next_test(
-                book, "STRONG-STARTED", event.on, code, last_done=last_done
-            ),
+            due_tests=next_test(book, "STRONG-STARTED", event.on, code, last_done=last_done),
         )
         + raised(
             book,
             "INT-STRONG-RISE",
-            f"{event.words}: the level can rise rapidly and sharply early on, even after an immediate "
-            "reduction.",
+            f"{event.words}: the level can rise rapidly and sharply early on, even after an "
+            "immediate reduction.",
             inputs=event.inputs,
         )
         + raised(
@@ -287,17 +290,15 @@ def _moderate(
         f"{event.words}: monitor the tacrolimus trough closely. No dose is changed in advance."
         f"{_note(event, book)}",
         inputs=event.inputs,
-        due_tests=next_test(
-            book, "MODERATE-STARTED", event.on, code, last_done=last_done
-        ),
+        due_tests=next_test(book, "MODERATE-STARTED", event.on, code, last_done=last_done),
     )
     high = high_since(case, book, at, event.on)
     if high is not None:
         found += raised(
             book,
             "INT-MODERATE-HIGH",
-            f"{event.words} and the trough is now above the target ({level_words(high, at)}): reduce "
-            "tacrolimus as the trough asks.",
+            f"{event.words} and the trough is now above the target ({level_words(high, at)}): "
+            "reduce tacrolimus as the trough asks.",
             inputs=event.inputs,
             effect=Effect.ASKS_FOR_LESS,
         )
@@ -318,8 +319,8 @@ def _inducer(
         found += raised(
             book,
             "INT-INDUCER-STARTED",
-            f"{event.words}: increase tacrolimus and check troughs frequently. The protocol gives no "
-            f"fraction, so the dose follows the trough.{_note(event, book)}",
+            f"{event.words}: increase tacrolimus and check troughs frequently. The protocol gives "
+            f"no fraction, so the dose follows the trough.{_note(event, book)}",
             inputs=event.inputs,
             unchecked=regimen.dose_since is None,
         )
@@ -329,9 +330,7 @@ def _inducer(
         code,
         f"{event.words}: risk of a sub-therapeutic level, treatment failure or rejection.",
         inputs=event.inputs,
-        due_tests=next_test(
-            book, "INDUCER-STARTED", event.on, code, last_done=last_done
-        ),
+        due_tests=next_test(book, "INDUCER-STARTED", event.on, code, last_done=last_done),
     )
 
 

@@ -30,7 +30,11 @@ def round_down(value: Fraction, step: Fraction) -> Fraction:
 
 
 def round_nearest(
-    value: Fraction, step: Fraction, *, lowest: Fraction | None = None, highest: Fraction | None = None
+    value: Fraction,
+    step: Fraction,
+    *,
+    lowest: Fraction | None = None,
+    highest: Fraction | None = None,
 ) -> Fraction | None:
     """The multiple of `step` nearest to `value`, a tie going down (START and titration, D20).
 
@@ -48,7 +52,7 @@ def round_nearest(
 
 
 def shown(value: Decimal | Fraction, *, at_least: int = 0, at_most: int = 2) -> str:
-    """`value` in plain digits with `at_least` to `at_most` decimals, a leading zero, no exponent."""
+    """`value` in plain digits, `at_least` to `at_most` decimals, a leading zero, no exponent."""
     exact = Fraction(value)
     scaled = round(exact * 10**at_most)
     whole, decimals = divmod(abs(scaled), 10**at_most)

@@ -64,6 +64,7 @@ REQUIRED_NUMBERS = frozenset(
     }
 )
 REQUIRED_RATIOS = frozenset({"AZOLE-FRACTION", "STEP-LIMIT", "EDGE-STEP-LIMIT"})
+REQUIRED_SERIES = frozenset({"STRONG-STARTED"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ class RatioRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelWindowRow(Row):
-    """When a sample is a trough, in hours after the dose, for one formulation; all ends included."""
+    """When a sample is a trough, hours after the dose, for one formulation; all ends included."""
 
     formulation: str
     valid_from_h: Decimal
@@ -123,7 +124,7 @@ class StrengthRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrugClassRow(Row):
-    """One drug in three opinions; the seed's class decides, the label's where the row is enabled."""
+    """One drug in three opinions. The seed's class decides, without one the label's."""
 
     drug: str
     seed_class: str = ""
@@ -140,7 +141,7 @@ class HoldDrugRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrugNoteRow(Row):
-    """What is said when a drug is STARTED or STOPPED and never computed with: unapproved options."""
+    """What is said when a drug is STARTED or STOPPED, never computed with: unapproved options."""
 
     drug: str
     change: str
@@ -189,9 +190,7 @@ class BookIndex:
         self.findings = {row.code: row for row in book.findings if row.enabled}
         self.numbers = {row.code: Fraction(row.value) for row in book.numbers if row.enabled}
         self.ratios = {
-            row.code: Fraction(row.numerator, row.denominator)
-            for row in book.ratios
-            if row.enabled
+            row.code: Fraction(row.numerator, row.denominator) for row in book.ratios if row.enabled
         }
         self.windows = {row.formulation: row for row in book.level_windows if row.enabled}
         self.drug_classes = {
@@ -265,6 +264,7 @@ def _refuse_contradictions(book: RuleBook) -> None:
     for name, required, held in (
         ("numbers", REQUIRED_NUMBERS, {row.code for row in book.numbers if row.enabled}),
         ("ratios", REQUIRED_RATIOS, {row.code for row in book.ratios if row.enabled}),
+        ("due_tests", REQUIRED_SERIES, {row.series for row in book.due_tests if row.enabled}),
     ):
         if missing := sorted(required - held):
             raise ValueError(f"{name}: {missing[0]} is missing or not enabled")

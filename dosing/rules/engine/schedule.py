@@ -1,4 +1,4 @@
-"""What must be measured before the first dose, and the first trough after it: S16-S24 with D1, D4."""
+"""What is measured before the first dose, and the first trough after it: S16-S24, D1, D4."""
 
 from datetime import datetime, timedelta
 
@@ -41,8 +41,8 @@ def baseline(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ..
         found += raised(
             book,
             "BASE-GATE",
-            f"The baseline is incomplete ({', '.join(missing)}): the order is not ready until each is "
-            "done or overridden with a reason.",
+            f"The baseline is incomplete ({', '.join(missing)}): the order is not ready until each "
+            "is done or overridden with a reason.",
         )
     return found
 

@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from dosing.rules.engine.advice import Effect, Finding, raised
-from dosing.rules.engine.facts import CaseFacts, Intent, Line, Sard
 from dosing.rules.engine.comedication import taken_of
+from dosing.rules.engine.facts import CaseFacts, Intent, Line, Sard
 from dosing.rules.engine.quantities import shown
 from dosing.rules.engine.rulebook import DrugClass, RuleBook
 
@@ -58,9 +58,9 @@ def summary(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...
         f"Start tacrolimus at {shown(number['START-MG-PER-KG-PER-DAY'], at_most=3)} mg/kg/day or "
         f"{shown(number['START-FIXED-LOW-MG-PER-DAY'])} to "
         f"{shown(number['START-FIXED-HIGH-MG-PER-DAY'])} mg/day, aim for a whole-blood trough of "
-        f"{shown(number['TARGET-LOW-NG-PER-ML'])} to {shown(number['TARGET-HIGH-NG-PER-ML'])} ng/mL, "
-        "and combine it with a corticosteroid. At baseline and regularly: tacrolimus level, blood "
-        "pressure, glucose, potassium, magnesium, lipids, blood count, renal function.",
+        f"{shown(number['TARGET-LOW-NG-PER-ML'])} to {shown(number['TARGET-HIGH-NG-PER-ML'])} "
+        "ng/mL, and combine it with a corticosteroid. At baseline and regularly: tacrolimus level, "
+        "blood pressure, glucose, potassium, magnesium, lipids, blood count, renal function.",
         inputs=(("sard", str(case.diagnosis.sard)),),
     )
 
@@ -68,12 +68,12 @@ def summary(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...
 def first_line(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
     """S2 and S3 for myositis, S4 for the other rheumatic diseases; S4 needs to know the line."""
     diagnosis = case.diagnosis
-    if case.intent is not Intent.START or outside_protocol(case):
+    sard = diagnosis.sard
+    if case.intent is not Intent.START or sard is None or outside_protocol(case):
         return ()
-    if diagnosis.sard is Sard.IIM:
+    if sard is Sard.IIM:
         return _myositis(case, book) if diagnosis.line is Line.FIRST else ()
-    assert diagnosis.sard is not None
-    name = _NAMES[diagnosis.sard]
+    name = _NAMES[sard]
     if diagnosis.line is None:
         return raised(
             book,
@@ -90,7 +90,7 @@ def first_line(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, 
         f"Tacrolimus is conditionally recommended against as first-line treatment for {name} with "
         "interstitial lung disease: few data, little experience, and concern about dosing and "
         "toxicity.",
-        inputs=(("sard", str(diagnosis.sard)), ("line", str(diagnosis.line))),
+        inputs=(("sard", sard.value), ("line", diagnosis.line.value)),
     )
 
 
@@ -99,8 +99,8 @@ def _myositis(case: CaseFacts, book: RuleBook) -> tuple[Finding, ...]:
     found = raised(
         book,
         "SEL-FIRST-LINE",
-        "Tacrolimus is a conditionally recommended first-line option for myositis with interstitial "
-        "lung disease.",
+        "Tacrolimus is a conditionally recommended first-line option for myositis with "
+        "interstitial lung disease.",
         inputs=(("sard", str(diagnosis.sard)), ("line", str(diagnosis.line))),
     )
     reasons = [
@@ -125,7 +125,7 @@ def _myositis(case: CaseFacts, book: RuleBook) -> tuple[Finding, ...]:
 
 
 def over_cyclosporine(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
-    """S5: in myositis tacrolimus is preferred over cyclosporine; asked where cyclosporine is taken."""
+    """S5: in myositis tacrolimus is preferred over cyclosporine; said where that is taken."""
     if case.diagnosis.ild is not True or case.diagnosis.sard is not Sard.IIM:
         return ()
     if not taken_of(case, book, at, DrugClass.CYCLOSPORINE):

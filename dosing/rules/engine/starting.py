@@ -5,8 +5,8 @@ from fractions import Fraction
 
 from dosing.rules.engine import doses
 from dosing.rules.engine.advice import Action, DueTest, Finding, raised
-from dosing.rules.engine.facts import WEIGHT, CaseFacts, Formulation, Intent, Sard
 from dosing.rules.engine.comedication import taken_of
+from dosing.rules.engine.facts import WEIGHT, CaseFacts, Formulation, Intent, Sard
 from dosing.rules.engine.quantities import day, shown
 from dosing.rules.engine.rulebook import DrugClass, RuleBook
 from dosing.rules.engine.selection import outside_protocol
@@ -42,7 +42,9 @@ def by_weight(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, .
             "START-WEIGHT-UNKNOWN",
             "No weight is recorded, so the weight-based starting dose cannot be computed.",
             due_tests=(
-                DueTest(analyte=WEIGHT, earliest=today, due=today, latest=today, statements=("S7",)),
+                DueTest(
+                    analyte=WEIGHT, earliest=today, due=today, latest=today, statements=("S7",)
+                ),
             ),
         )
     kg, where = known
@@ -94,7 +96,7 @@ def by_weight(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, .
     return guard + raised(
         book,
         "START-BY-WEIGHT",
-        f"By weight ({where}): {proposed.arithmetic}. That is {doses.two_doses(proposed)}.",
+        f"By weight ({where}): {proposed.arithmetic}. That is {proposed.taken}.",
         inputs=inputs,
         proposal=proposed,
     )

@@ -164,7 +164,8 @@ def sample(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]
         code = "SAMPLE-HOURS-UNKNOWN"
         message = (
             f"The level {words} has no time since the last dose: whether it is a trough is not "
-            f"known, so it changes no dose. Record the time or repeat the draw {allowed} after a dose."
+            "known, so it changes no dose. Record the time or repeat the draw "
+            f"{allowed} after a dose."
         )
     elif not is_trough(newest, window):
         code = "SAMPLE-NOT-TROUGH"
@@ -176,8 +177,8 @@ def sample(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]
         return raised(
             book,
             "SAMPLE-FLAGGED",
-            f"The level {words} was drawn {shown(hours)} h after the dose, outside {usual}: usable, "
-            "with this in mind.",
+            f"The level {words} was drawn {shown(hours)} h after the dose, outside {usual}: "
+            "usable, with this in mind.",
             inputs=(("hours_since_dose", shown(hours)),),
         )
     else:
@@ -192,15 +193,13 @@ def sample(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]
 
 
 def why_not(
-    level: Observation, case: CaseFacts, book: RuleBook, at: datetime
+    level: Observation, regimen: Regimen, case: CaseFacts, book: RuleBook, at: datetime
 ) -> tuple[Bar, str] | None:
     """Why a level cannot carry a dose change, as a kind and in words; None if it can.
 
     It must be exact, a trough with its hours known, drawn at least 72 h after the dose was set, and
     later than the day of every interaction that is still open.
     """
-    regimen = case.regimen
-    assert regimen is not None
     if level.comparator is not None:
         return Bar.NOT_EXACT, "it is reported with a comparator, not as an exact value"
     if not is_trough(level, book.index.windows.get(regimen.formulation)):
@@ -230,25 +229,27 @@ def level_bands(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding,
     window = book.index.windows.get(regimen.formulation)
     newest = known[0]
     placed = next((level for level in known if is_trough(level, window)), None)
-    basis = next((level for level in known if why_not(level, case, book, at) is None), None)
+    basis = next(
+        (level for level in known if why_not(level, regimen, case, book, at) is None), None
+    )
     found: tuple[Finding, ...] = ()
     newer: list[Side | None] = []
     if newest is not placed:
         said = values(newest)
         if said.below(book.index.numbers["ALARM-LOW-NG-PER-ML"]):
             newer.append(Side.BELOW)
-            found += _outside("TROUGH-VERY-LOW", newest, None, case, book, at)
+            found += _outside("TROUGH-VERY-LOW", newest, None, regimen, case, book, at)
         elif said.above(book.index.numbers["ALARM-TOXIC-NG-PER-ML"]):
             newer.append(Side.ABOVE)
-            found += _outside("TROUGH-TOXIC", newest, None, case, book, at)
+            found += _outside("TROUGH-TOXIC", newest, None, regimen, case, book, at)
     if placed is not None and placed is not basis:
         newer.append(side(placed, regimen, book))
-        found += _placed(placed, None, case, book, at)
+        found += _placed(placed, None, regimen, case, book, at)
     if basis is not None:
         here = side(basis, regimen, book)
         agreed = all(other in (None, here) for other in newer)
         if basis is placed or (agreed and here is not Side.INSIDE):
-            found += _placed(basis, basis if agreed else None, case, book, at)
+            found += _placed(basis, basis if agreed else None, regimen, case, book, at)
     return found
 
 
@@ -260,51 +261,59 @@ def side(level: Observation, regimen: Regimen, book: RuleBook) -> Side | None:
         return Side.BELOW
     if said.above(high):
         return Side.ABOVE
-    inside = said.low is not None and said.low >= low and said.high is not None and said.high <= high
+    inside = (
+        said.low is not None and said.low >= low and said.high is not None and said.high <= high
+    )
     return Side.INSIDE if inside else None
 
 
 def _placed(
-    level: Observation, basis: Observation | None, case: CaseFacts, book: RuleBook, at: datetime
+    level: Observation,
+    basis: Observation | None,
+    regimen: Regimen,
+    case: CaseFacts,
+    book: RuleBook,
+    at: datetime,
 ) -> tuple[Finding, ...]:
     """The finding for a trough: which band it lies in and, if it is the basis, the dose."""
-    assert case.regimen is not None
     numbers = book.index.numbers
     said = values(level)
     low_alarm = said.below(numbers["ALARM-LOW-NG-PER-ML"])
     high_alarm = said.above(numbers["ALARM-HIGH-NG-PER-ML"])
     if said.above(numbers["ALARM-TOXIC-NG-PER-ML"]):
-        return _outside("TROUGH-TOXIC", level, None, case, book, at)
-    where = side(level, case.regimen, book)
+        return _outside("TROUGH-TOXIC", level, None, regimen, case, book, at)
+    where = side(level, regimen, book)
     if where is Side.BELOW:
         code = "TROUGH-VERY-LOW" if low_alarm else "TROUGH-BELOW-TARGET"
-        return _outside(code, level, basis, case, book, at)
+        return _outside(code, level, basis, regimen, case, book, at)
     if where is Side.ABOVE:
         code = "TROUGH-VERY-HIGH" if high_alarm else "TROUGH-ABOVE-TARGET"
-        return _outside(code, level, basis, case, book, at)
+        return _outside(code, level, basis, regimen, case, book, at)
     words = f"Trough {level_words(level, at)}"
-    inputs = _inputs(level, case.regimen, book)
-    aim = _target_words(case.regimen, book)
+    inputs = _inputs(level, regimen, book)
+    aim = _target_words(regimen, book)
     if low_alarm or high_alarm:
         limit = "ALARM-LOW-NG-PER-ML" if low_alarm else "ALARM-HIGH-NG-PER-ML"
         relation = "below" if low_alarm else "above"
         return raised(
             book,
             "TROUGH-ALARM",
-            f"{words} is {relation} {shown(numbers[limit])} ng/mL, although the patient's own target "
-            f"is {aim}.",
+            f"{words} is {relation} {shown(numbers[limit])} ng/mL, although the patient's own "
+            f"target is {aim}.",
             inputs=inputs,
         )
     if where is None:
         return raised(
             book,
             "TROUGH-UNDECIDED",
-            f"{words} may lie inside or outside the target of {aim}: it is reported with a comparator "
-            "and changes no dose. Repeat it with an exact value.",
+            f"{words} may lie inside or outside the target of {aim}: it is reported with a "
+            "comparator and changes no dose. Repeat it with an exact value.",
             inputs=inputs,
             due_tests=next_test(book, "LEVEL-REPEAT", at.date(), "TROUGH-UNDECIDED"),
         )
-    return raised(book, "TROUGH-IN-TARGET", f"{words} is within the target of {aim}.", inputs=inputs)
+    return raised(
+        book, "TROUGH-IN-TARGET", f"{words} is within the target of {aim}.", inputs=inputs
+    )
 
 
 _BANDS = {
@@ -319,13 +328,12 @@ def _outside(
     code: str,
     level: Observation,
     basis: Observation | None,
+    regimen: Regimen,
     case: CaseFacts,
     book: RuleBook,
     at: datetime,
 ) -> tuple[Finding, ...]:
     """S9 with the dose that follows, or with the reason why none does."""
-    regimen = case.regimen
-    assert regimen is not None
     inputs = _inputs(level, regimen, book)
     kind = "Trough" if is_trough(level, book.index.windows.get(regimen.formulation)) else "Level"
     words = f"{kind} {level_words(level, at)}"
@@ -346,11 +354,11 @@ def _outside(
     proposed: DoseProposal | None = None
     extra: tuple[Finding, ...] = ()
     if basis is None:
-        barred = why_not(level, case, book, at)
+        barred = why_not(level, regimen, case, book, at)
         kind_of_bar = barred[0] if barred is not None else None
         reason = barred[1] if barred is not None else "a newer level speaks against it"
         message += f" It changes no dose: {reason}."
-        due = _next_level(kind_of_bar, code, case, book, at)
+        due = _next_level(kind_of_bar, code, regimen, book, at)
     else:
         proposed, said, extra = _titrate(basis, regimen, book)
         message += f" {said}"
@@ -367,11 +375,10 @@ def _outside(
 
 
 def _next_level(
-    bar: Bar | None, code: str, case: CaseFacts, book: RuleBook, at: datetime
+    bar: Bar | None, code: str, regimen: Regimen, book: RuleBook, at: datetime
 ) -> tuple[DueTest, ...]:
-    """When to draw again after a level that changes no dose; an open interaction has its own tests."""
-    assert case.regimen is not None
-    since = case.regimen.dose_since
+    """When to draw again after a level that changes no dose; interactions have their own tests."""
+    since = regimen.dose_since
     if bar is Bar.INTERACTION or bar is Bar.NOT_TROUGH:
         return ()
     if bar is Bar.NOT_STEADY and since is not None:
@@ -384,8 +391,8 @@ def _titrate(
 ) -> tuple[DoseProposal | None, str, tuple[Finding, ...]]:
     """New dose = old × middle of the target / observed, limited and rounded (D19, D20).
 
-    The step is at most 25 % at the edge of the target and 50 % elsewhere; rounding never passes that
-    limit, nor turns a fall into a rise; a raise never passes the book's maximum (D21).
+    The step is at most 25 % at the edge of the target and 50 % elsewhere; rounding never passes
+    that limit, nor turns a fall into a rise; a raise never passes the book's maximum (D21).
     """
     numbers, ratios = book.index.numbers, book.index.ratios
     step = doses.step_mg(book, regimen.formulation)
@@ -431,7 +438,7 @@ def _titrate(
     given = doses.proposal(
         Action.CHANGE, total, step, f"{sum_shown}{doses.rounded(computed, total)}"
     )
-    return given, f"{given.arithmetic}: {doses.two_doses(given)}.", ()
+    return given, f"{given.arithmetic}: {given.taken}.", ()
 
 
 def _below_capsules(sum_shown: str, step: Fraction, book: RuleBook) -> tuple[Finding, ...]:
