@@ -6,7 +6,7 @@ from django.apps import apps
 from django.db import models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .models import AppendOnlyModel, HistoryRow, LedgerEntry
+from .models import AppendOnlyModel, HistoryRow, LedgerEntry, LedgerSubject
 
 PREFIX = "append_only_"
 
@@ -14,7 +14,7 @@ PREFIX = "append_only_"
 def protected_models() -> Iterator[type[models.Model]]:
     """Every model whose rows are evidence."""
     for model in apps.get_models():
-        if issubclass(model, HistoryRow | AppendOnlyModel | LedgerEntry):
+        if issubclass(model, HistoryRow | AppendOnlyModel | LedgerEntry | LedgerSubject):
             yield model
 
 

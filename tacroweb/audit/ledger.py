@@ -36,13 +36,13 @@ class Act:
 
     name: str
     by: Signature
-    subject: str = ""
     rows: list[tuple[str, int]] = field(default_factory=list)
+    subjects: list[str] = field(default_factory=list)  # of the rows, one by one
 
     def wrote(self, row: models.Model, *, subject: str) -> None:
-        """Note one history or append-only row; the first subject is the act's."""
+        """Note one history or append-only row and whose record it belongs to."""
         self.rows.append((row._meta.label_lower, row.pk))
-        self.subject = self.subject or subject
+        self.subjects.append(subject)
 
 
 _current: ContextVar[Act | None] = ContextVar("act", default=None)
@@ -69,13 +69,12 @@ def open_act(name: str, *, by: Signature) -> Iterator[Act]:
     if (outer := _current.get()) is not None:
         if (by.actor_id, by.clinic_id) != (outer.by.actor_id, outer.by.clinic_id):
             raise UnsignedWrite(f"“{name}” inside “{outer.name}” is signed by another hand.")
-        kept = outer.subject, len(outer.rows)
+        kept = len(outer.rows)
         try:
             with transaction.atomic():
                 yield outer
         except BaseException:
-            outer.subject = kept[0]
-            del outer.rows[kept[1] :]
+            del outer.rows[kept:], outer.subjects[kept:]
             raise
         return
     act = Act(name, by)
@@ -106,7 +105,7 @@ def service(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 def append(act: Act) -> None:
     """Append the act's entry to its chain: lock the head, hash, insert, move the head."""
-    from .models import LedgerChain, LedgerEntry
+    from .models import LedgerChain, LedgerEntry, LedgerSubject
 
     digests = dict(row_digests(act.rows))
     heads = LedgerChain.objects.select_for_update().filter(name=act.by.chain)
@@ -125,17 +124,19 @@ def append(act: Act) -> None:
         channel=act.by.channel,
         request_id=act.by.request_id,
         reason=act.by.reason,
-        subject=act.subject,
         prev_hash=chain.head_hash,
     )
-    entry.text = entry_text(entry, [[label, pk, digests[label, pk]] for label, pk in act.rows])
+    subjects = sorted(set(act.subjects))
+    rows = [[label, pk, digests[label, pk]] for label, pk in act.rows]
+    entry.text = entry_text(entry, subjects, rows)
     entry.hash = hash_entry(entry.prev_hash, entry.text)
     entry.save(force_insert=True)
+    LedgerSubject.objects.bulk_create(LedgerSubject(entry=entry, subject=name) for name in subjects)
     LedgerChain.objects.filter(pk=chain.pk).update(head_seq=entry.seq, head_hash=entry.hash)
 
 
-def entry_text(entry: "LedgerEntry", rows: list[Any]) -> str:
-    """The canonical text of an entry: its columns and the digest of each row that it lists."""
+def entry_text(entry: "LedgerEntry", subjects: list[str], rows: list[Any]) -> str:
+    """The canonical text of an entry: its columns, whom it is about, the digest of each row."""
     return canonical(
         {
             "chain": entry.chain.name,
@@ -148,7 +149,7 @@ def entry_text(entry: "LedgerEntry", rows: list[Any]) -> str:
             "channel": entry.channel,
             "request": entry.request_id,
             "reason": entry.reason,
-            "subject": entry.subject,
+            "subjects": subjects,
             "rows": rows,
         }
     )

@@ -170,7 +170,6 @@ class LedgerEntry(models.Model):
     channel = models.CharField(max_length=20)
     request_id = models.CharField(max_length=64)
     reason = models.TextField(blank=True)
-    subject = models.CharField(max_length=80)
     text = models.TextField()
     prev_hash = models.CharField(max_length=64)
     hash = models.CharField(max_length=64)
@@ -181,10 +180,25 @@ class LedgerEntry(models.Model):
             models.UniqueConstraint(fields=("chain", "prev_hash"), name="ledger_no_fork"),
         )
         indexes = (
-            models.Index(fields=("subject", "-id"), name="ledger_by_subject"),
-            models.Index(fields=("chain", "-seq"), name="ledger_by_chain"),
+            models.Index(fields=("chain", "-id"), name="ledger_newest"),
         )
         verbose_name_plural = "ledger entries"
 
     def __str__(self) -> str:
         return f"{self.chain_id} {self.seq} {self.act}"
+
+
+class LedgerSubject(models.Model):
+    """Whose record an entry touched, such as "patient:12": the entry's text says it, this finds it."""
+
+    entry = models.ForeignKey(LedgerEntry, on_delete=models.PROTECT, related_name="subjects")
+    subject = models.CharField(max_length=80)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("entry", "subject"), name="ledger_subject_once"),
+        )
+        indexes = (models.Index(fields=("subject", "-entry"), name="ledger_by_subject"),)
+
+    def __str__(self) -> str:
+        return self.subject

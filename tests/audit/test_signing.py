@@ -97,7 +97,9 @@ def test_an_act_leaves_one_entry_with_the_digest_of_every_row(
     kept = [("patients.historicalpatient", row.pk) for row in Patient.history.order_by("pk")]
     assert said["act"] == "Two patients registered"
     assert said["reason"] == "Because."
-    assert entry.subject == f"patient:{Patient.objects.get(mrn='1').pk}"
+    subjects = sorted(f"patient:{pk}" for pk in Patient.objects.values_list("pk", flat=True))
+    assert said["subjects"] == subjects
+    assert sorted(row.subject for row in entry.subjects.all()) == subjects
     assert [(label, pk, digest) for label, pk, digest in said["rows"]] == [
         (*row, dict(row_digests(kept))[row]) for row in kept
     ]
