@@ -17,8 +17,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
 from django.test import TransactionTestCase
+from pytest_django import DjangoDbBlocker
 
 from tacroweb.audit.append_only import drop_triggers
 
@@ -85,20 +87,26 @@ def chromium() -> str | None:
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _flush_gets_past_the_triggers() -> Iterator[None]:
-    """A test with `transaction=True` ends with a flush, which the append-only triggers refuse.
-
-    They go just before it; migrate's signal, which flush sends too, puts them back.
-    """
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """A test database as `migrate` and the two seed commands leave it, made once for all tests."""
     flush = TransactionTestCase._fixture_teardown
 
-    def without_triggers(case: TransactionTestCase) -> None:
+    def seed() -> None:
+        call_command("seed_vocabulary", verbosity=0)
+        call_command("seed_rules", verbosity=0)
+
+    def flush_and_seed(case: TransactionTestCase) -> None:
+        # A test with `transaction=True` ends with a flush, which the append-only triggers refuse.
+        # They go just before it; migrate's signal, which flush sends too, puts them back.
         drop_triggers(connection)
         flush(case)
+        seed()
 
+    with django_db_blocker.unblock():
+        seed()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", without_triggers)
+        patch.setattr(TransactionTestCase, "_fixture_teardown", flush_and_seed)
         yield
 
 

@@ -74,7 +74,8 @@ def verify_audit(*arguments: str) -> tuple[int, str, str]:
 def test_untouched_evidence_verifies(patient: Patient) -> None:
     code, out, err = verify_audit()
     assert (code, err) == (0, "")
-    assert out == "The audit holds: 6 entries, 6 rows, no break.\n"
+    assert out.startswith(f"The audit holds: {LedgerEntry.objects.count()} entries, ")
+    assert out.endswith(" rows, no break.\n")
 
 
 def test_one_history_row_edited_with_raw_sql_names_the_entry_that_listed_it(
