@@ -80,7 +80,7 @@ def show_error(form: forms.BaseForm, error: ValidationError | Refusal) -> None:
     """Put what a service refused at the form's fields; what fits none stands above the form."""
     if isinstance(error, Refusal):
         form.add_error(None, error.message)
-        told = {name: [text] for name, text in error.fields.items()}
+        told = {name: [text] for name, text in error.fields.items() if name in form.fields}
     elif hasattr(error, "error_dict"):
         told = error.message_dict
     else:

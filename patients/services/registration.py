@@ -72,8 +72,9 @@ def register_patient(
 ) -> Patient:
     """Take a patient into the clinic's care, with the disease and first results (weight, height).
 
-    Raises `ValidationError` at the field for an MRN in use, a birth date that cannot be, or
-    circumstances that contradict each other; `PermissionDenied` for another clinic.
+    Raises `ValidationError` at the field (of a result: at its analyte's key) for an MRN in use, a
+    birth date that cannot be, or circumstances that contradict each other; `PermissionDenied` for
+    another clinic.
     """
     if clinic.pk != by.clinic_id:
         raise PermissionDenied("A patient is registered at one's own clinic.")
@@ -97,20 +98,31 @@ def register_patient(
     open_facts([patient], by=by)
     if diagnosis:
         _save_disease(Diagnosis(patient=patient), diagnosis, by=by)
-    write_results(patient, results, at=at, by=by)
+    for result in results:
+        try:
+            write_results(patient, [result], at=at, by=by)
+        except ValidationError as error:
+            places = {"value": result.analyte.key, "unit": result.analyte.key}
+            told = error.message_dict.items()
+            raise ValidationError(
+                {places.get(name, name): texts for name, texts in told}
+            ) from error
     return patient
 
 
 @service("Registration corrected")
-def correct_patient(*, patient: Patient, at: datetime, by: Signature, **changes: Any) -> Patient:
+def correct_patient(
+    *, patient: Patient, seen: int | None = None, at: datetime, by: Signature, **changes: Any
+) -> Patient:
     """Change what is registered; who the person is (MRN, names, birth, sex) only with a reason.
 
     Nothing is written when nothing differs. Raises `ValidationError` like `register_patient`, and
-    when something on record would then have happened before the birth.
+    when something on record would then have happened before the birth; `NotCurrent` when the facts
+    are no longer those of version `seen`.
     """
     if unknown := changes.keys() - {*IDENTITY, *CIRCUMSTANCES}:
         raise TypeError(f"A registration has no {', '.join(sorted(unknown))}.")
-    open_facts([patient], by=by)
+    open_facts([patient], by=by, seen=seen)
     current = Patient.objects.select_related("clinic").get(pk=patient.pk)
     before = {name: getattr(current, name) for name in (*IDENTITY, *CIRCUMSTANCES)}
     for name, value in changes.items():
@@ -128,10 +140,13 @@ def correct_patient(*, patient: Patient, at: datetime, by: Signature, **changes:
 
 
 @service("Diagnosis recorded")
-def record_diagnosis(*, patient: Patient, by: Signature, **disease: Any) -> Diagnosis:
+def record_diagnosis(
+    *, patient: Patient, seen: int | None = None, by: Signature, **disease: Any
+) -> Diagnosis:
     """Record the disease as it is now judged: every field of `DISEASE`; what is left out is not
-    known. Raises `ValidationError`, such as for a myositis subtype without myositis."""
-    open_facts([patient], by=by)
+    known. Raises `ValidationError`, such as for a myositis subtype without myositis, and
+    `NotCurrent` when the facts are no longer those of version `seen`."""
+    open_facts([patient], by=by, seen=seen)
     patient = Patient.objects.select_related("diagnosis").get(pk=patient.pk)
     return _save_disease(diagnosis_of(patient) or Diagnosis(patient=patient), disease, by=by)
 

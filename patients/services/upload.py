@@ -41,6 +41,11 @@ class PlannedRow:
     note: str = ""
     observation: Observation | None = None
 
+    @property
+    def shown(self) -> list[str]:
+        """The cells in the order of `COLUMNS`."""
+        return [self.cells.get(name, "") for name in COLUMNS]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportPlan:

@@ -88,15 +88,13 @@ def _follow(
     key: str,
     by: Signature,
 ) -> tuple[int, list[str]]:
-    history: Any = model.history  # type: ignore[union-attr]  # simple-history's manager
+    history: Any = model.history
     last_actor = Subquery(
         history.filter(id=OuterRef("pk")).order_by("-history_id").values("history_user")[:1],
         output_field=models.BigIntegerField(),
     )
-    stand: dict[str, Any] = {
-        getattr(row, key) if key else f"{row.analyte_id} {row.unit}": row
-        for row in model.objects.annotate(last_actor=last_actor)
-    }
+    rows: Iterable[Any] = model.objects.annotate(last_actor=last_actor)
+    stand = {getattr(row, key) if key else f"{row.analyte_id} {row.unit}": row for row in rows}
     written, left = 0, []
     for name, values in wanted.items():
         row = stand.get(name)
