@@ -43,10 +43,6 @@ class Sample:
     latest: date
     statements: str
 
-    def asked_by(self, task: MonitoringTask) -> bool:
-        """Whether the task is about the same analyte for the same statements."""
-        return (task.analyte.key, task.statements) == (self.analyte, self.statements)
-
     def overlaps(self, task: MonitoringTask) -> bool:
         """Whether one sample could still answer both."""
         return (
@@ -119,7 +115,7 @@ def review_patient(*, patient: Patient, at: datetime, by: Signature) -> Assessme
         case, advice = advise(patient, intent=Intent.REVIEW, at=at)
         tasks, asked = _without_exact(tasks, samples(advice.due_tests))
         tasks = _without_answered(patient, case, tasks, asked, at=at, by=by)
-        tasks, asked = _without_undated(tasks, asked, case=case, at=at)
+        tasks, asked = _without_repeated(tasks, asked, case=case, at=at)
         asked = _without_declined(patient, asked)
         if asked or last is None or last.facts_version != facts.number:
             assessment = assess_patient(patient=patient, intent=Intent.REVIEW, at=at, by=by)
@@ -179,10 +175,10 @@ def _without_answered(
             if result.analyte_id == task.analyte_id
             and result.drawn_at.astimezone(at.tzinfo).date() >= task.earliest_on
         ]
-        # A result that was known when the test was asked for is at best a late entry; while the
-        # protocol goes on asking for the same reason it is rather the cause of the asking.
         later = [result for result in answers if result.drawn_at > task.assessment.at]
-        if not any(sample.asked_by(task) for sample in asked):
+        # A result that was known when the test was asked for is at best a late entry. Of a test
+        # that is asked for again and again it is rather the cause.
+        if not any(_again(sample, task, case=case, at=at) for sample in asked):
             later = later or answers[-1:]
         if later:
             _close(task, later[0], at=at, by=by)
@@ -191,28 +187,31 @@ def _without_answered(
     return left
 
 
-def _without_undated(
-    tasks: list[MonitoringTask], asked: list[Sample], *, case: CaseFacts, at: datetime
-) -> tuple[list[MonitoringTask], list[Sample]]:
-    """A test so many days from the day of asking, asked for again later, keeps its first date.
+def _again(sample: Sample, task: MonitoringTask, *, case: CaseFacts, at: datetime) -> bool:
+    """Whether the sample is the task once more, so many days from a later day of asking.
 
     Such a test ("repeat the draw") would otherwise be put off each night and never be overdue.
-    After a new dose its day counts from that dose, so then the date does move.
+    After a new dose its day counts from that dose, so then it is another test.
     """
-    today, zone = at.date(), at.tzinfo
     dose_since = case.regimen.dose_since if case.regimen else None
+    today, asked_on = at.date(), task.assessment.at.astimezone(at.tzinfo).date()
+    return (
+        (task.analyte.key, task.statements) == (sample.analyte, sample.statements)
+        and (dose_since is None or dose_since <= task.assessment.at)
+        and (sample.earliest - today, sample.due - today)
+        == (task.earliest_on - asked_on, task.due_on - asked_on)
+    )
+
+
+def _without_repeated(
+    tasks: list[MonitoringTask], asked: list[Sample], *, case: CaseFacts, at: datetime
+) -> tuple[list[MonitoringTask], list[Sample]]:
+    """Leave out the tasks that are asked for again: they keep the day of the first asking."""
     left, news = list(tasks), []
     for sample in asked:
-        for task in left:
-            asked_on = task.assessment.at.astimezone(zone).date()
-            if (
-                sample.asked_by(task)
-                and (dose_since is None or dose_since <= task.assessment.at)
-                and (sample.earliest - today, sample.due - today)
-                == (task.earliest_on - asked_on, task.due_on - asked_on)
-            ):
-                left.remove(task)
-                break
+        task = next((task for task in left if _again(sample, task, case=case, at=at)), None)
+        if task:
+            left.remove(task)
         else:
             news.append(sample)
     return left, news
@@ -252,7 +251,7 @@ def _open_or_move(
     for sample in asked:
         # First the one that it repeats, then any that the same sample answers.
         near = [task for task in left if sample.overlaps(task)]
-        near.sort(key=lambda task: not sample.asked_by(task))
+        near.sort(key=lambda task: task.statements != sample.statements)
         task = near[0] if near else None
         if task is None:
             task = MonitoringTask(patient=patient, analyte=analytes[sample.analyte])
