@@ -1,13 +1,51 @@
 """The roof's pages: the clinic's worklist and the patient chart."""
 
+import json
+import logging
 import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from itertools import groupby
+from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.db.models import OuterRef, Q, Subquery
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_POST
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
 
-from tacroweb.accounts.access import access_of, requires
+from dosing.models import Assessment, DoseOrder, Meaning, Regimen, RegimenStatus, SignedOrder
+from dosing.rules.engine.advice import Advice
+from dosing.rules.engine.facts import TACROLIMUS_LEVEL, CaseFacts
+from dosing.rules.engine.rulebook import RuleBook
+from dosing.rules.engine.starting import weight_kg
+from dosing.rules.selectors import published_book
+from dosing.selectors import ON_THERAPY, dose_steps, orders_of
+from dosing.services import advise
+from monitoring.selectors import (
+    failed_reviews,
+    last_sweep,
+    open_tasks,
+    review_failure,
+    sweep_missed,
+    worklist,
+)
+from patients.banner import banner_of
+from patients.models import Patient
+from patients.selectors import co_medications_of, current_observations, events_of, patient_of
+from tacroweb import chart as charting
+from tacroweb import levels
+from tacroweb.accounts.access import Access, access_of, requires
+from tacroweb.accounts.models import Clinic
 from tacroweb.accounts.roles import Permission
+from tacroweb.refusals import Refusal
+from tacroweb.templatetags.quantities import plain_dose
+
+log = logging.getLogger(__name__)
+SHOWN = 25
+SPANS = {"90": 90, "180": 180, "365": 365}
 
 
 @require_POST
@@ -20,12 +58,221 @@ def switch_clinic(request: HttpRequest) -> HttpResponse:
     return redirect("home")
 
 
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """What needs a person today at this clinic; for roles without patients, what is theirs."""
-    return render(request, "home.html", {})
+    access: Access | None = getattr(request, "access", None)
+    if access is None or not access.can(Permission.READ_PATIENTS):
+        return render(request, "home_other.html")
+    at = timezone.localtime()
+    today = at.date()
+    sweep = last_sweep()
+    due = worklist(access.clinic, today=today)
+    waiting = waiting_for_a_decision(access.clinic)
+    return render(
+        request,
+        "home.html",
+        {
+            "today": today,
+            "worklist": due,
+            "due": [
+                (patient, list(tasks))
+                for patient, tasks in groupby(due.tasks, key=lambda task: task.patient)
+            ],
+            "waiting": waiting[:SHOWN],
+            "waiting_count": f"{SHOWN}+" if len(waiting) > SHOWN else len(waiting),
+            "held": held(access.clinic),
+            "unreviewed": list(failed_reviews(access.clinic)[:SHOWN]),
+            "sweep": sweep,
+            "sweep_missed": sweep_missed(sweep, at=at),
+        },
+    )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A patient whose newest assessment proposes a dose, or has a critical finding unanswered."""
+
+    patient: Patient
+    dose: str
+    proposal: str
+    findings: tuple[dict[str, Any], ...]
+    since: datetime
+
+
+def waiting_for_a_decision(clinic: Clinic) -> list[Waiting]:
+    """Patients on tacrolimus whose newest stored assessment asks for a decision, newest first.
+
+    A critical finding counts until it is answered: those that the order in force was signed over,
+    word for word the same, do not. Two queries; at most one more than are shown.
+    """
+    newest = (
+        Assessment.objects.filter(patient=OuterRef("patient")).order_by("-at", "-pk").values("pk")
+    )
+    on_therapy = Regimen.objects.filter(patient__clinic=clinic, status__in=ON_THERAPY)
+    asking = (
+        Assessment.objects.filter(pk__in=on_therapy.values(newest=Subquery(newest[:1])))
+        # The stored answer is canonical JSON: keys sorted, no spaces.
+        .filter(
+            ~Q(advice_text__contains='"proposal":null,"rule_book":')
+            | Q(advice_text__contains='"severity":"STOP"')
+            | Q(advice_text__contains='"severity":"WARN"')
+        )
+        .select_related("patient")
+        .order_by("-at")[: 4 * SHOWN]
+    )
+    found = {assessment.patient_id: assessment for assessment in asking}
+    orders = {
+        order.regimen.patient_id: order
+        for order in DoseOrder.objects.filter(
+            regimen__patient__in=found, closed_at__isnull=True
+        ).select_related("regimen", "assessment")
+    }
+    rows = [_waiting(each, orders.get(key)) for key, each in found.items()]
+    return [row for row in rows if row.proposal or row.findings][: SHOWN + 1]
+
+
+def _waiting(assessment: Assessment, order: DoseOrder | None) -> Waiting:
+    advice = json.loads(assessment.advice_text)
+    answered = set()
+    if order is not None:
+        signed_over = json.loads(order.assessment.advice_text)
+        answered = {(each["code"], each["message"]) for each in signed_over["findings"]}
+    proposal = advice["proposal"] if order is None or order.assessment_id != assessment.pk else None
+    return Waiting(
+        patient=assessment.patient,
+        dose=_dose_words(order),
+        proposal=_proposal_words(proposal),
+        findings=tuple(
+            each
+            for each in advice["findings"]
+            if each["severity"] in ("STOP", "WARN")
+            and (each["code"], each["message"]) not in answered
+        ),
+        since=assessment.at,
+    )
+
+
+def _dose_words(order: DoseOrder | None) -> str:
+    if order is None:
+        return ""
+    if order.regimen.status == RegimenStatus.HELD:
+        return "held"
+    return f"{plain_dose(order.total_daily_mg)} mg/day"
+
+
+def _proposal_words(proposal: dict[str, Any] | None) -> str:
+    if proposal is None or proposal["action"] == "NONE":
+        return ""
+    if proposal["action"] in ("HOLD", "STOP"):
+        return f"{proposal['action'].capitalize()} tacrolimus"
+    return f"Change to {plain_dose(Decimal(proposal['total_daily_mg']))} mg/day"
+
+
+def held(clinic: Clinic) -> list[SignedOrder]:
+    """The signature under each hold that stands at the clinic, longest held first."""
+    acts = (
+        SignedOrder.objects.filter(
+            meaning=Meaning.HELD,
+            regimen__status=RegimenStatus.HELD,
+            regimen__patient__clinic=clinic,
+        )
+        .select_related("regimen__patient")
+        .order_by("signed_at", "pk")
+    )
+    return sorted({act.regimen_id: act for act in acts}.values(), key=lambda act: act.signed_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """The protocol asked now: its answer, or the sentence that says why there is none."""
+
+    book: RuleBook | None = None
+    case: CaseFacts | None = None
+    advice: Advice | None = None
+    failure: str = ""
+
+
+def check_now(patient: Patient, *, at: datetime) -> Check:
+    """Ask the rule book in force. Whatever goes wrong is a failed check, never "nothing found"."""
+    book = None
+    try:
+        book = published_book()
+        case, advice = advise(patient, at=at)
+    except Refusal as refusal:
+        return Check(book=book, failure=refusal.message)
+    except Exception:  # a chart without advice is better than none, and says that it is without
+        log.exception("The check of patient %s failed", patient.public_id)
+        return Check(book=book, failure="The facts could not be put to the rule book.")
+    return Check(book=book, case=case, advice=advice)
+
+
+@require_safe
 @requires(Permission.READ_PATIENTS)
 def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
-    """One patient: state, advice, timeline, medication, tasks and results."""
-    return render(request, "chart.html", {})
+    """One patient: state, advice, timeline, medication, tasks and results. Nothing is written."""
+    access = access_of(request)
+    try:
+        person = patient_of(access.clinic, patient)
+    except Patient.DoesNotExist as missing:
+        raise Http404 from missing
+    at = timezone.localtime()
+    today = at.date()
+    check = check_now(person, at=at)
+    orders = list(orders_of(person))
+    regimens = list({order.regimen_id: order.regimen for order in reversed(orders)}.values())
+    regimen = next((each for each in regimens if each.status in ON_THERAPY), None)
+    order = next((each for each in orders if each.closed_at is None), None) if regimen else None
+    rows = list(current_observations(person))
+    results = charting.latest_results(rows)
+    medicines = [charting.medicine(row, check.book, today) for row in co_medications_of(person)]
+    events = list(events_of(person))
+    steps = dose_steps(person)
+    context: dict[str, Any] = {
+        "patient": person,
+        "banner": banner_of(person, today=today, href=request.path),
+        "today": today,
+        "check": check,
+        "regimen": regimen,
+        "order": order,
+        "orders": orders,
+        "medicines": [each for each in medicines if each.taken],
+        "stopped": [each for each in medicines if not each.taken],
+        "results": results,
+        "ranges_unapproved": any(not each.newest.analyte.limits_approved for each in results),
+        "events": events,
+        "vaccines": check.case.immunisations if check.case else (),
+        "tasks": list(open_tasks(person)),
+        "review_failure": review_failure(person),
+        "tile_dose": charting.dose_tile(regimen, order, steps, _weight(check, at)),
+    }
+    if check.book is not None:
+        targets = levels.targets(regimens, check.book)
+        placed = [
+            levels.place(row, targets, at) for row in rows if row.analyte.key == TACROLIMUS_LEVEL
+        ]
+        span = SPANS.get(request.GET.get("span", ""))
+        context |= {
+            "target": targets[-1] if regimen else None,
+            "tile_level": charting.level_tile(placed),
+            "tile_in_target": charting.in_target_tile(placed, targets[-1] if regimen else None, at),
+            "spans": ((None, "All"), (365, "1 year"), (180, "6 months"), (90, "3 months")),
+            "span": span,
+            "timeline": charting.timeline(
+                placed, targets, steps, medicines, events, at=at, days=span
+            ),
+        }
+    if check.book is not None and check.advice is not None:
+        context |= {
+            "tile_next": charting.next_trough_tile(check.advice, today),
+            "tiers": charting.tiers(check.advice, check.book),
+        }
+    return render(request, "chart.html", context)
+
+
+def _weight(check: Check, at: datetime) -> Fraction | None:
+    """The weight that the rules go by, kg."""
+    if check.case is None or check.book is None:
+        return None
+    known = weight_kg(check.case, check.book, at)
+    return None if known is None else known[0]

@@ -1,5 +1,6 @@
 """How numbers, units and dates are printed for people: plain digits, always the unit."""
 
+import re
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -54,10 +55,19 @@ def ng_per_ml(value: Number) -> str:
 @register.filter
 def quantity(value: Number, unit: str) -> str:
     """A measured value as reported, with its unit: 5.30 mmol/L. A value such as "<2.0" is kept."""
+    unit = printed_unit(unit)
     if isinstance(value, str) and value[:1] in ("<", ">"):
         return f"{value}{NBSP}{unit}"
     number = _exact(value)
     return NOT_KNOWN if number is None else f"{plain(number)}{NBSP}{unit}"
+
+
+@register.filter
+def printed_unit(unit: str) -> str:
+    """A UCUM unit as it is printed: mm[Hg] is mmHg, 10*9/L is ×10⁹/L, umol/L is µmol/L."""
+    unit = unit.replace("mm[Hg]", "mmHg").replace("10*9", "×10⁹").replace("10*3", "×10³")
+    unit = unit.replace("{1.73_m2}", "1.73 m²").replace("[iU]", "IU")
+    return re.sub(r"(^|/)u(?=[A-Za-z])", r"\1µ", unit)
 
 
 @register.filter

@@ -1,0 +1,373 @@
+"""What the chart shows of one patient: computed from rows and the rule book, nothing is written."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from dosing.models import DoseOrder, Regimen, RegimenStatus
+from dosing.rules.engine import trough
+from dosing.rules.engine.advice import Advice, DueTest, Finding
+from dosing.rules.engine.facts import LOCAL_ROUTES, TACROLIMUS_LEVEL
+from dosing.rules.engine.facts import Observation as Level
+from dosing.rules.engine.quantities import Comparator, shown
+from dosing.rules.engine.rulebook import DrugClass, RuleBook, Severity
+from dosing.selectors import DoseStep as Step
+from patients.models import ClinicalEvent, CoMedication, Observation
+from patients.vocabulary import vocabulary
+from tacroweb.levels import (
+    DAYS_IN_TARGET,
+    PlacedLevel,
+    Target,
+    as_reported,
+    bands,
+    midnight,
+    recent_time_in_target,
+)
+from tacroweb.templatetags.components import UNITS
+from tacroweb.templatetags.quantities import (
+    clinical_date,
+    in_days,
+    mg,
+    mg_per_day,
+    plain,
+    plain_dose,
+    printed_unit,
+    quantity,
+)
+from tacroweb.timeline import (
+    STATUS_WORDS,
+    DoseStep,
+    DrugBar,
+    Kind,
+    Mark,
+    Timeline,
+)
+
+# What a class of the rule book means for the level, how it looks, and its bar on the timeline.
+EFFECTS: dict[DrugClass, tuple[str, str, Kind]] = {
+    DrugClass.STRONG_INHIBITOR_AZOLE: (
+        "Raises the level: strong CYP3A4 inhibitor (azole)",
+        "critical",
+        "strong inhibitor",
+    ),
+    DrugClass.STRONG_INHIBITOR: (
+        "Raises the level: strong CYP3A4 inhibitor",
+        "critical",
+        "strong inhibitor",
+    ),
+    DrugClass.MODERATE_INHIBITOR: (
+        "Raises the level: moderate CYP3A4 inhibitor",
+        "warning",
+        "moderate inhibitor",
+    ),
+    DrugClass.STRONG_INDUCER: (
+        "Lowers the level: strong CYP3A4 inducer",
+        "critical",
+        "strong inducer",
+    ),
+    DrugClass.GRAPEFRUIT: ("Raises the level: avoid", "critical", "other"),
+    DrugClass.CONTRAINDICATED: ("Not to be combined with tacrolimus", "critical", "other"),
+}
+HOLDS: tuple[str, str, Kind] = ("Raises the level: tacrolimus is held", "critical", "other")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Medicine:
+    """One co-medication with what the rule book makes of it."""
+
+    row: CoMedication
+    taken: bool
+    effects: tuple[tuple[str, str], ...]
+    kind: Kind | None
+
+    @property
+    def name(self) -> str:
+        """The drug as it begins a line."""
+        return _capital(str(self.row))
+
+    def bar(self, today: date) -> DrugBar | None:
+        """Its course on the timeline; None for one that does not act, is planned or has no date."""
+        row = self.row
+        if self.kind is None or row.planned or row.started_on is None or row.started_on > today:
+            return None
+        return DrugBar(
+            name=self.name, kind=self.kind, started=row.started_on, stopped=row.stopped_on
+        )
+
+
+def medicine(row: CoMedication, book: RuleBook | None, today: date) -> Medicine:
+    """What the rule book says of this drug: its class, a hold, nothing, or that nobody can say.
+
+    The effect is empty only where book and vocabulary know the drug and name no effect.
+    """
+    taken = row.stopped_on is None or row.stopped_on > today
+    known: list[tuple[str, str, Kind]] = []
+    said: list[tuple[str, str]] = []
+    if row.drug is None:
+        said.append(("Not checked: outside the vocabulary", "warning"))
+    elif book is None:
+        said.append(("Not checked: no rule book", "critical"))
+    elif row.route in LOCAL_ROUTES:
+        said.append((f"None by this route ({row.get_route_display().lower()})", "neutral"))
+    else:
+        for name in row.drug.ingredients.splitlines() or [row.drug.generic_name]:
+            if name in book.index.hold_drugs:
+                known.append(HOLDS)
+            drug_class, _ = book.index.drug_classes.get(name, (None, False))
+            if drug_class in EFFECTS:
+                known.append(EFFECTS[drug_class])
+    said += [(words, tone) for words, tone, _ in known]
+    kinds = [kind for _, _, kind in known]
+    acting = [kind for kind in kinds if kind != "other"] or kinds
+    return Medicine(
+        row=row,
+        taken=taken,
+        effects=tuple(dict.fromkeys(said)),
+        kind=acting[0] if acting else None,
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def finding_card(found: Finding, book: RuleBook, proposal: Any) -> dict[str, Any]:
+    """A finding as the page component shows it, without a proposal that stands above it already.
+
+    The message says who and what; of the inputs only the measured ones are repeated beside it.
+    """
+    row = book.index.findings.get(found.code)
+    return {
+        "code": found.code,
+        "severity": found.severity.name,
+        "statements": found.statements,
+        "message": found.message,
+        "source": found.source.removesuffix(" Needs local approval."),
+        "origin": found.origin,
+        "needs_local_approval": row is not None and row.needs_local_approval,
+        "inputs": [pair for pair in found.inputs if pair[0].endswith(tuple(dict(UNITS)))],
+        "proposal": None if found.proposal == proposal else found.proposal,
+        "due": [test_words(test) for test in found.due_tests],
+    }
+
+
+def test_words(test: DueTest) -> str:
+    """For example "Tacrolimus level by 25-Nov-2026 (24-Nov-2026 to 26-Nov-2026)"."""
+    analyte = vocabulary().analyte(test.analyte)
+    name = analyte.name if analyte else test.analyte
+    window = ""
+    if test.earliest != test.latest:
+        window = f" ({clinical_date(test.earliest)} to {clinical_date(test.latest)})"
+    return f"{name} by {clinical_date(test.due)}{window}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiers:
+    """The findings of an advice in the page's tiers, the baseline gaps apart from the rest."""
+
+    critical: tuple[dict[str, Any], ...]
+    warning: tuple[dict[str, Any], ...]
+    info: tuple[dict[str, Any], ...]
+    baseline: tuple[dict[str, Any], ...]
+
+
+def tiers(advice: Advice, book: RuleBook) -> Tiers:
+    """STOP and WARN are critical, CAUTION is a warning, ADVISE and INFO are for information."""
+    cards: dict[str, list[dict[str, Any]]] = {}
+    for found in advice.findings:
+        if found.code in book.index.baseline:
+            tier = "baseline"
+        elif found.severity >= Severity.WARN:
+            tier = "critical"
+        else:
+            tier = "warning" if found.severity is Severity.CAUTION else "info"
+        cards.setdefault(tier, []).append(finding_card(found, book, advice.proposal))
+    names = ("critical", "warning", "info", "baseline")
+    return Tiers(**{name: tuple(cards.get(name, ())) for name in names})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The newest value of one analyte and the one before it."""
+
+    newest: Observation
+    before: Observation | None
+
+    @property
+    def converted(self) -> str:
+        """The value in the canonical unit, where it was entered in another one."""
+        row = self.newest
+        unit = row.analyte.canonical_unit
+        return "" if row.unit_entered == unit else quantity(as_reported(row), unit)
+
+    @property
+    def range_words(self) -> str:
+        """The reference range in the canonical unit; "" where none is kept."""
+        analyte = self.newest.analyte
+        low, high = analyte.reference_low, analyte.reference_high
+        if low is not None and high is not None:
+            words = f"{shown(low)} to {shown(high)}"
+        elif high is not None:
+            words = f"up to {shown(high)}"
+        elif low is not None:
+            words = f"from {shown(low)}"
+        else:
+            return ""
+        return f"{words} {printed_unit(analyte.canonical_unit)}"
+
+    @property
+    def flag(self) -> str:
+        """ "low" or "high" against the reference range, by the engine's reading of comparators."""
+        analyte, row = self.newest.analyte, self.newest
+        seen = trough.values(
+            Level(
+                analyte=analyte.key,
+                value=row.value,
+                unit=analyte.canonical_unit,
+                canonical=Fraction(row.value),
+                at=row.drawn_at,
+                comparator=Comparator(row.comparator) if row.comparator else None,
+            )
+        )
+        if analyte.reference_low is not None and seen.below(Fraction(analyte.reference_low)):
+            return "low"
+        if analyte.reference_high is not None and seen.above(Fraction(analyte.reference_high)):
+            return "high"
+        return ""
+
+
+def latest_results(rows: Iterable[Observation]) -> list[Result]:
+    """One line an analyte, the last day first; `rows` are newest first."""
+    newest: dict[int, Observation] = {}
+    before: dict[int, Observation] = {}
+    for row in rows:
+        if row.analyte_id not in newest:
+            newest[row.analyte_id] = row
+        else:
+            before.setdefault(row.analyte_id, row)
+    ordered = sorted(newest.values(), key=lambda row: (-row.drawn_at.toordinal(), row.analyte_id))
+    return [Result(newest=row, before=before.get(row.analyte_id)) for row in ordered]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """One figure of the row on top; the fields are those of the page component."""
+
+    label: str
+    value: str = ""
+    unit: str = ""
+    note: str = ""
+    tone: str = ""
+
+
+def level_tile(placed: Sequence[PlacedLevel]) -> Tile:
+    """The newest level, newest first, and where it stands. A level in doubt is said to be so."""
+    label = "Last trough"
+    if not placed:
+        return Tile(label=label, value="None", note="no level recorded")
+    newest = placed[0]
+    words = STATUS_WORDS[newest.status] + (f", {newest.note}" if newest.note else "")
+    return Tile(
+        label=f"{label}, {clinical_date(newest.row.drawn_at)}",
+        value=as_reported(newest.row),
+        unit="ng/mL",
+        note=words,
+        tone="ok" if newest.status == "in_target" else "warning",
+    )
+
+
+def dose_tile(
+    regimen: Regimen | None,
+    order: DoseOrder | None,
+    steps: Sequence[Step],
+    weight_kg: Fraction | None,
+) -> Tile:
+    """The dose in force in mg/day, how it is taken, and mg/kg/day to three decimals (half up)."""
+    label = "Current dose"
+    if regimen is None or order is None:
+        ended = f"stopped {clinical_date(steps[-1].until)}" if steps else "never ordered"
+        return Tile(label=label, value="None", note=f"not on tacrolimus, {ended}")
+    total = order.total_daily_mg
+    if regimen.status == RegimenStatus.HELD:
+        since = next((step.since for step in reversed(steps) if step.held), None)
+        return Tile(
+            label=label,
+            value="Held",
+            note=f"since {clinical_date(since)}; was {mg_per_day(total)}",
+            tone="warning",
+        )
+    taken = f"{mg(order.morning_mg)} + {mg(order.evening_mg)}"
+    if not order.evening_mg:
+        taken = f"{mg(order.morning_mg)} once a day"
+    if weight_kg:
+        per_kg = Fraction(total) / weight_kg
+        rounded = Decimal(int(per_kg * 1000 + Fraction(1, 2))) / 1000
+        taken += f", {plain(rounded)} mg/kg/day"
+    return Tile(label=label, value=plain_dose(total), unit="mg/day", note=taken)
+
+
+def in_target_tile(placed: Sequence[PlacedLevel], target: Target | None, at: datetime) -> Tile:
+    """Time in target over the last 90 days, and over how many of them it is known."""
+    label = f"Time in target, {DAYS_IN_TARGET} days"
+    if target is None:
+        return Tile(label=label, value="None", note="not on tacrolimus")
+    share = recent_time_in_target(placed, target, at)
+    if share is None:
+        return Tile(label=label, note="needs two exact troughs")
+    return Tile(
+        label=label,
+        value=str(share.percent),
+        unit="%",
+        note=f"of {share.days} days between exact troughs, {target.words}",
+    )
+
+
+def next_trough_tile(advice: Advice, today: date) -> Tile:
+    """The day of the next level that the protocol asks for."""
+    label = "Next trough due"
+    levels = [test for test in advice.due_tests if test.analyte == TACROLIMUS_LEVEL]
+    if not levels:
+        return Tile(label=label, value="None", note="the protocol asks for none now")
+    test = min(levels, key=lambda test: test.due)
+    tone = "critical" if test.latest < today else "warning" if test.earliest <= today else ""
+    return Tile(
+        label=label, value=clinical_date(test.due), note=in_days(test.due, today), tone=tone
+    )
+
+
+def timeline(
+    placed: Sequence[PlacedLevel],
+    found: Sequence[Target],
+    steps: Iterable[Step],
+    medicines: Iterable[Medicine],
+    events: Iterable[ClinicalEvent],
+    *,
+    at: datetime,
+    days: int | None = None,
+) -> Timeline:
+    """Everything on one axis; the last `days` only, if given."""
+    since = at - timedelta(days=days) if days else None
+    shown_levels = [each for each in placed if since is None or each.row.drawn_at >= since]
+    marks = (
+        Mark(
+            at=midnight(event.started_on, at),
+            label=str(event) + (f", grade {event.grade}" if event.grade else ""),
+        )
+        for event in events
+    )
+    return Timeline(
+        now=at,
+        since=since,
+        troughs=tuple(each.point for each in reversed(shown_levels)),
+        doses=tuple(
+            DoseStep(since=step.since, until=step.until, total_mg=step.total_mg, held=step.held)
+            for step in steps
+            if since is None or step.until is None or step.until > since
+        ),
+        bands=bands(found, at),
+        drugs=tuple(bar for each in medicines if (bar := each.bar(at.date())) is not None),
+        marks=tuple(mark for mark in marks if since is None or mark.at >= since),
+    )
