@@ -113,6 +113,8 @@ class Whole:
         self.stop_requests = 0
         self.preparing = True
         self.socket_dir: Path | None = None
+        self._demo_password = self.var / "demo-password"
+        self._unfinished = self.var / "demo-unfinished"
 
     def run(self) -> int:
         """Run until a signal (0) or until a program ends by itself or never answers (1)."""
@@ -128,8 +130,10 @@ class Whole:
                     "TACROWEB_VAR to another data folder and PORT to another port.",
                     returncode=2,
                 ) from None
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, self._on_signal)
+            signal.signal(signal.SIGINT, self._on_signal)
+            signal.signal(signal.SIGTERM, self._on_signal)
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+                signal.signal(signal.SIGHUP, self._on_signal)
             try:
                 self._prepare()
                 self.preparing = False
@@ -155,6 +159,9 @@ class Whole:
         if self.demo:
             settings.DEMO = True
             os.environ["TACROWEB_DEMO"] = "1"
+            if self._unfinished.exists() and not os.environ.get("DATABASE_URL"):
+                for file in self.var.glob("tacroweb.sqlite3*"):
+                    file.unlink()  # a demo whose making was broken off: nobody has used it
         if not os.environ.get("CELERY_BROKER_URL"):
             settings.CELERY_BROKER_URL = os.environ["CELERY_BROKER_URL"] = self._start_broker()
         call_command("migrate", interactive=False, verbosity=0)
@@ -204,20 +211,20 @@ class Whole:
 
     def _seed_demo(self) -> None:
         """Fill an empty database with the fictional clinic; leave one that has it as it is."""
-        kept = self.var / "demo-password"
         if get_user_model().objects.exists():
-            if not kept.exists():
+            if not self._demo_password.exists() or self._unfinished.exists():
                 raise CommandError(
                     "This database holds users, but not those of a finished demo. Start without "
-                    "--demo, or set TACROWEB_VAR to a new data folder.",
+                    "--demo, or name an empty database or a new data folder (TACROWEB_VAR).",
                     returncode=2,
                 )
             return
+        self._unfinished.touch()
+        self._demo_password.unlink(missing_ok=True)
         password = os.environ.get("DEMO_PASSWORD") or secrets.token_urlsafe(12)
-        os.environ["DEMO_PASSWORD"] = password
+        os.environ["DEMO_PASSWORD"] = _kept(self._demo_password, lambda: password)
         call_command("demo")
-        kept.unlink(missing_ok=True)
-        _kept(kept, lambda: password)
+        self._unfinished.unlink()
 
     def _start(self) -> int:
         """Start web, worker and beat; once the pages answer, say where. 1 if they never do."""
@@ -238,7 +245,7 @@ class Whole:
         if self.demo:
             users = get_user_model().objects.filter(is_active=True).order_by("pk")
             say(f"Sign in as {', '.join(user.get_username() for user in users)}.")
-            say(f"Password: {(self.var / 'demo-password').read_text().strip()}")
+            say(f"Password: {self._demo_password.read_text().strip()}")
             connections.close_all()
         elif settings.HTTPS:
             say("It expects a proxy that speaks https before it: plain requests are redirected.")
@@ -306,7 +313,9 @@ class Whole:
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            host = settings.ALLOWED_HOSTS[0].lstrip(".").replace("*", "localhost")
+            host = (
+                (settings.ALLOWED_HOSTS or ["localhost"])[0].lstrip(".").replace("*", "localhost")
+            )
             connection.request("GET", "/healthz/", headers={"Host": host})
             return connection.getresponse().status == 200
         except (OSError, http.client.HTTPException):
