@@ -90,9 +90,9 @@ def events(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Event, ...]:
     """
     classes, holds, today = book.index.drug_classes, book.index.hold_drugs, at.date()
     found = []
-    for drug in case.co_medications:
-        if not drug.systemic:
-            continue
+    systemic = [drug for drug in case.co_medications if drug.systemic]
+    now = {name for drug in systemic if is_taken(drug, today) for name in drug.ingredients}
+    for drug in systemic:
         for name in drug.ingredients:
             drug_class, in_seed = classes.get(name, (None, False))
             if drug_class not in INTERACTING:
@@ -100,6 +100,8 @@ def events(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Event, ...]:
                     continue
                 drug_class = None
             if drug.stopped_on is not None and drug.stopped_on <= today:
+                if name in now:  # taken again, or by another route: nothing stopped
+                    continue
                 change, on = Change.STOPPED, drug.stopped_on
             elif drug.planned or (drug.started_on is not None and drug.started_on > today):
                 change, on = Change.PLANNED, today

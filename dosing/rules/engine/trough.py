@@ -206,6 +206,8 @@ def why_not(
         return Bar.NOT_TROUGH, "it is not known to be a trough"
     if regimen.dose_since is None:
         return Bar.NOT_STEADY, "it is not recorded since when this dose is taken"
+    if level.at < regimen.dose_since:
+        return Bar.NOT_STEADY, "it was drawn before the present dose was set"
     hours = book.index.numbers["STEADY-STATE-HOURS"]
     if level.at - regimen.dose_since < timedelta(seconds=int(hours * 3600)):
         return Bar.NOT_STEADY, f"it was drawn less than {shown(hours)} h after the dose was set"
