@@ -148,10 +148,9 @@ def review_order(
     if regimen is None:
         if product is None:
             raise ValidationError({"formulation": "Choose the product."})
-        meaning = Meaning.STARTED
     else:
-        meaning = meaning_of(regimen)
         product = product_of(regimen)
+    meaning = meaning_of(regimen)
     last = open_order(regimen) if regimen else last_order(patient)
     decision, asked = _weigh(product, prescription, assessment=assessment, last=last, at=at)
     unmet = open_confirmations(prescription, asked)
@@ -166,8 +165,20 @@ def review_order(
     )
 
 
-def meaning_of(regimen: Regimen) -> Meaning:
-    """What a new order means for this course: a change, or the end of a hold."""
+def staleness(patient: Patient, assessment: Assessment, *, at: datetime) -> str:
+    """Why nothing can be signed on this assessment any more; empty while something can."""
+    intent = Intent.REVIEW if current_regimen(patient) else Intent.START
+    try:
+        _check_fresh(assessment, patient, seen=facts_number(patient), intent=intent, at=at)
+    except StaleAssessment as error:
+        return error.message
+    return ""
+
+
+def meaning_of(regimen: Regimen | None) -> Meaning:
+    """What a new order means: the start of a course, a change, or the end of a hold."""
+    if regimen is None:
+        return Meaning.STARTED
     return Meaning.RESUMED if regimen.status == RegimenStatus.HELD else Meaning.CHANGED
 
 

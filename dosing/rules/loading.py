@@ -11,7 +11,7 @@ ENGINE_VERSION = "1"
 
 
 def engine_book(row: RuleBook) -> rulebook.RuleBook:
-    """The engine's book of a stored one, the same object as long as version and SHA-256 are the same.
+    """The engine's book of a stored one: the same object while version and SHA-256 are the same.
 
     `row.text` may be deferred: it is fetched only when this process has not read the version yet.
     """

@@ -15,7 +15,7 @@ class RuleBookStatus(models.TextChoices):
 
 
 class RuleBook(TrackedModel):
-    """One version of the rules. Once published its text never changes; a new version replaces it."""
+    """One version of the rules. Once published its text never changes; a new one replaces it."""
 
     version = models.CharField(max_length=20, unique=True)
     status = models.CharField(max_length=10, choices=RuleBookStatus.choices)
@@ -52,6 +52,8 @@ class RuleBook(TrackedModel):
                 self.text,
                 self.sha256,
             ):
-                raise ValidationError("A published rule book is never changed: draft a new version.")
+                raise ValidationError(
+                    "A published rule book is never changed: draft a new version."
+                )
             if self.status not in settled:
                 raise ValidationError("A published rule book cannot become a draft again.")

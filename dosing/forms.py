@@ -1,0 +1,351 @@
+"""What a prescriber types: a dose with its answers, a hold or a stop, and the password under it."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil, floor
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.forms.boundfield import BoundField
+
+from dosing.checks import Answer, AnswerReason, Prescription, Product, Question, questions
+from dosing.models import Assessment, Formulation, Meaning, ReasonCode
+from dosing.rules.engine.quantities import shown
+from dosing.rules.loading import engine_book
+from tacroweb.accounts.models import User
+from tacroweb.fields import DecimalTextField, show_error
+from tacroweb.numbers import format_decimal
+from tacroweb.refusals import Refusal
+
+log = logging.getLogger(__name__)
+
+LONGEST = 2000
+OTHER_DOSE = "OTHER"
+_CODES = {
+    Meaning.STARTED: (ReasonCode.START,),
+    Meaning.CHANGED: (
+        ReasonCode.LEVEL_LOW,
+        ReasonCode.LEVEL_HIGH,
+        ReasonCode.INHIBITOR_STARTED,
+        ReasonCode.INHIBITOR_STOPPED,
+        ReasonCode.INDUCER_STARTED,
+        ReasonCode.INDUCER_STOPPED,
+        ReasonCode.ADVERSE_EFFECT,
+        ReasonCode.INFECTION,
+        ReasonCode.RENAL,
+        ReasonCode.OTHER,
+    ),
+    Meaning.RESUMED: (ReasonCode.RESUMED, ReasonCode.OTHER),
+    Meaning.HELD: (
+        ReasonCode.LEVEL_HIGH,
+        ReasonCode.INHIBITOR_STARTED,
+        ReasonCode.ADVERSE_EFFECT,
+        ReasonCode.INFECTION,
+        ReasonCode.RENAL,
+        ReasonCode.CONTRAINDICATED,
+        ReasonCode.PATIENT_CHOICE,
+        ReasonCode.OTHER,
+    ),
+    Meaning.STOPPED: (
+        ReasonCode.COMPLETED,
+        ReasonCode.NO_RESPONSE,
+        ReasonCode.ADVERSE_EFFECT,
+        ReasonCode.INFECTION,
+        ReasonCode.RENAL,
+        ReasonCode.CONTRAINDICATED,
+        ReasonCode.PATIENT_CHOICE,
+        ReasonCode.OTHER,
+    ),
+}
+
+
+def reason_field(meaning: Meaning) -> forms.ChoiceField:
+    """The reasons that fit an act; a single one needs no choosing."""
+    codes = [(code.value, str(code.label)) for code in _CODES[meaning]]
+    if len(codes) == 1:
+        return forms.ChoiceField(choices=codes, initial=codes[0][0], widget=forms.HiddenInput())
+    return forms.ChoiceField(label="Reason", choices=[("", "Choose a reason"), *codes])
+
+
+def reason_text_field(label: str = "In words", *, hint: str = "") -> forms.CharField:
+    """Free words beside a coded reason."""
+    return forms.CharField(
+        label=label,
+        required=False,
+        max_length=LONGEST,
+        help_text=hint,
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerFields:
+    """A question with the inputs that answer it; `text` only where a reason is chosen."""
+
+    question: Question
+    choice: BoundField
+    text: BoundField | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartingDose:
+    """One of the protocol's two ways to start: by weight (S7) or a fixed total (S8)."""
+
+    key: str
+    words: str
+    morning_mg: Decimal
+    evening_mg: Decimal
+    reason: str = ""
+    proposed: bool = False
+
+
+def starting_doses(assessment: Assessment) -> tuple[StartingDose, ...]:
+    """The starting doses that the protocol offers here, the proposed one first; none beside a STOP.
+
+    The fixed totals are the book's range in steps of 1 mg/day, in two equal doses.
+    """
+    advice = assessment.advice
+    codes = {finding["code"] for finding in advice["findings"]}
+    if "START-FIXED" not in codes or any(
+        finding["severity"] == "STOP" for finding in advice["findings"]
+    ):
+        return ()
+    found = []
+    if (proposal := advice["proposal"]) and proposal["action"] == "START":
+        found.append(
+            StartingDose(
+                key="WEIGHT",
+                words=_in_words(
+                    "By weight", Decimal(proposal["morning_mg"]), Decimal(proposal["evening_mg"])
+                ),
+                morning_mg=Decimal(proposal["morning_mg"]),
+                evening_mg=Decimal(proposal["evening_mg"]),
+                proposed=True,
+            )
+        )
+    numbers = engine_book(assessment.rule_book).index.numbers
+    low, high = numbers["START-FIXED-LOW-MG-PER-DAY"], numbers["START-FIXED-HIGH-MG-PER-DAY"]
+    for total in range(ceil(low), floor(high) + 1):
+        dose = Decimal(total) / 2
+        found.append(
+            StartingDose(
+                key=f"FIXED-{total}",
+                words=_in_words("Fixed", dose, dose),
+                morning_mg=dose,
+                evening_mg=dose,
+                reason=f"Fixed starting dose of {shown(low)} to {shown(high)} mg/day (S8)",
+            )
+        )
+    return tuple(found)
+
+
+def _in_words(kind: str, morning_mg: Decimal, evening_mg: Decimal) -> str:
+    return (
+        f"{kind}: {format_decimal(morning_mg + evening_mg)} mg/day "
+        f"({format_decimal(morning_mg)} mg in the morning, "
+        f"{format_decimal(evening_mg)} mg in the evening)"
+    )
+
+
+class OrderForm(forms.Form):
+    """The first dose, the next one, or the one after a hold, with an answer to each question.
+
+    A start also asks for the product, which of the two starting doses is taken (X1), and a target
+    of the patient's own.
+    """
+
+    morning_mg = DecimalTextField(label="Morning dose", max_digits=5, decimal_places=2)
+    evening_mg = DecimalTextField(label="Evening dose", max_digits=5, decimal_places=2)
+    reason_code = forms.ChoiceField(label="Reason")
+    reason_text = reason_text_field(
+        hint="Needed when the dose is not the one proposed, or the reason is another one."
+    )
+
+    def __init__(
+        self, assessment: Assessment, meaning: Meaning, data: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(data, auto_id="order_%s", **kwargs)
+        self.meaning = meaning
+        self.starting: tuple[StartingDose, ...] = ()
+        self.questions = questions(assessment.advice)
+        self.fields["reason_code"] = reason_field(meaning)
+        if meaning == Meaning.STARTED:
+            self._ask_for_the_product()
+            self.starting = starting_doses(assessment)
+            if self.starting:
+                self._ask_which_start()
+        for question in self.questions:
+            self._ask(question)
+
+    def _ask_which_start(self) -> None:
+        """X1: the two starting doses are not equivalent; the prescriber picks one of them."""
+        choices = [(each.key, each.words) for each in self.starting]
+        self.fields["starting_dose"] = forms.ChoiceField(
+            label="Starting dose",
+            choices=[*choices, (OTHER_DOSE, "Another dose, typed below")],
+            initial=choices[0][0] if self.starting[0].proposed else None,
+            widget=forms.RadioSelect,
+        )
+        for name in ("morning_mg", "evening_mg"):
+            self.fields[name].required = False
+            self.fields[name].help_text = "Only for another dose."
+
+    def clean(self) -> dict[str, Any]:
+        """A starting dose that was picked becomes the doses; a typed one must not contradict it."""
+        typed = super().clean() or self.cleaned_data
+        picked = typed.get("starting_dose")
+        if picked == OTHER_DOSE:
+            for name in ("morning_mg", "evening_mg"):
+                if typed.get(name) is None and name not in self.errors:
+                    self.add_error(name, "Give the dose.")
+            return typed
+        for each in self.starting:
+            if each.key != picked:
+                continue
+            doses = (each.morning_mg, each.evening_mg)
+            written = (typed.get("morning_mg"), typed.get("evening_mg"))
+            if written not in ((None, None), doses):
+                self.add_error(
+                    "starting_dose", "Another dose is typed below: choose that one, or clear it."
+                )
+            typed["morning_mg"], typed["evening_mg"] = doses
+            typed["reason_text"] = typed.get("reason_text") or each.reason
+        return typed
+
+    def _ask_for_the_product(self) -> None:
+        self.fields["formulation"] = forms.ChoiceField(
+            label="Formulation", choices=Formulation.choices, initial=Formulation.IR
+        )
+        self.fields["brand"] = forms.CharField(
+            label="Brand",
+            max_length=60,
+            help_text="Tacrolimus is prescribed and dispensed by brand.",
+        )
+        self.fields["target_low_ng_per_ml"] = DecimalTextField(
+            label="Target trough from", max_digits=5, decimal_places=2, required=False
+        )
+        self.fields["target_high_ng_per_ml"] = DecimalTextField(
+            label="Target trough to", max_digits=5, decimal_places=2, required=False
+        )
+        self.fields["target_reason"] = reason_text_field("Why this target")
+
+    def _ask(self, question: Question) -> None:
+        name = f"answer_{question.key}"
+        if question.acknowledge:
+            self.fields[name] = forms.BooleanField(label="I have seen this", required=False)
+            return
+        reasons = [
+            ("", "Choose an answer"),
+            *(each for each in AnswerReason.choices if each[0] != AnswerReason.ACKNOWLEDGED),
+        ]
+        self.fields[name] = forms.ChoiceField(label="Your answer", choices=reasons, required=False)
+        self.fields[f"{name}_text"] = forms.CharField(
+            label="In words", required=False, max_length=LONGEST
+        )
+
+    def answer_fields(self) -> Iterator[AnswerFields]:
+        """The questions in the order of the advice, each with its inputs."""
+        for question in self.questions:
+            name = f"answer_{question.key}"
+            yield AnswerFields(
+                question=question,
+                choice=self[name],
+                text=None if question.acknowledge else self[f"{name}_text"],
+            )
+
+    def prescription(
+        self, *, confirmed: bool = False, typed_again_mg: Decimal | None = None
+    ) -> Prescription:
+        """What was typed, as the services take it."""
+        typed = self.cleaned_data
+        return Prescription(
+            morning_mg=typed["morning_mg"],
+            evening_mg=typed["evening_mg"],
+            reason_code=ReasonCode(typed["reason_code"]),
+            reason_text=typed["reason_text"],
+            answers=dict(self._answers()),
+            confirmed=confirmed,
+            typed_again_mg=typed_again_mg,
+        )
+
+    def _answers(self) -> Iterator[tuple[str, Answer]]:
+        for question in self.questions:
+            given = self.cleaned_data[f"answer_{question.key}"]
+            if not given:
+                continue
+            if question.acknowledge:
+                yield question.key, Answer(reason=AnswerReason.ACKNOWLEDGED)
+            else:
+                text = self.cleaned_data[f"answer_{question.key}_text"]
+                yield question.key, Answer(reason=AnswerReason(given), text=text)
+
+    def product(self) -> Product | None:
+        """The product of a start; None for a course that runs already."""
+        if self.meaning != Meaning.STARTED:
+            return None
+        typed = self.cleaned_data
+        return Product(
+            formulation=Formulation(typed["formulation"]),
+            brand=typed["brand"],
+            target_low_ng_per_ml=typed["target_low_ng_per_ml"],
+            target_high_ng_per_ml=typed["target_high_ng_per_ml"],
+            target_reason=typed["target_reason"],
+        )
+
+    def show(self, error: ValidationError | Refusal) -> None:
+        """Put what a service refused at the inputs concerned."""
+        if isinstance(error, Refusal):
+            error.fields = {
+                name.replace("answers.", "answer_", 1): text for name, text in error.fields.items()
+            }
+        show_error(self, error)
+
+
+class SignForm(forms.Form):
+    """The password once more, the digest of what was shown, and what an unusual dose is asked."""
+
+    shown_sha256 = forms.CharField(
+        widget=forms.HiddenInput(),
+        error_messages={"required": "Review the order first, then sign it."},
+    )
+    confirmed = forms.BooleanField(label="Yes, this dose is meant", required=False)
+    typed_again_mg = DecimalTextField(
+        label="The total a day once more", max_digits=5, decimal_places=2, required=False
+    )
+    password = forms.CharField(
+        label="Your password",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, user: User, data: Any = None, **kwargs: Any) -> None:
+        super().__init__(data, auto_id="sign_%s", **kwargs)
+        self.user = user
+
+    def clean_password(self) -> str:
+        """The signer is who they say, or nothing is signed."""
+        return checked_password(self.user, self.cleaned_data["password"])
+
+
+class InterruptionForm(SignForm):
+    """A hold or a stop: why, and the password."""
+
+    reason_code = forms.ChoiceField(label="Reason")
+    reason_text = reason_text_field()
+    field_order = ["reason_code", "reason_text", "password"]
+
+    def __init__(self, user: User, meaning: Meaning, data: Any = None, **kwargs: Any) -> None:
+        super().__init__(user, data, **kwargs)
+        del self.fields["confirmed"], self.fields["typed_again_mg"]
+        self.fields["reason_code"] = reason_field(meaning)
+
+
+def checked_password(user: User, password: str) -> str:
+    """The password if it is the user's. Raises `ValidationError`; the failed attempt is logged."""
+    if not user.check_password(password):
+        log.warning("A signature was refused: wrong password of user %s.", user.pk)
+        raise ValidationError("This is not your password. Nothing was signed.", code="password")
+    return password
