@@ -436,25 +436,32 @@ def event_resolve(request: HttpRequest, patient: UUID, event: int) -> HttpRespon
     at = timezone.now()
     one = _patient(request, patient)
     row = _one(events_of(one), event)
-    form = typed.ResolveEventForm(
-        request.POST or None, initial={"resolved_on": today_at(one.clinic, at)}
-    )
+    open_still = row.resolved_on is None
+    form: forms.Form = typed.ReasonForm(request.POST or None)
+    if open_still:
+        form = typed.ResolveEventForm(
+            request.POST or None, initial={"resolved_on": today_at(one.clinic, at)}
+        )
     if "withdraw" in request.POST:
         if _withdrawn(request, form, row, at):
             return _saved(request, one, f"{row} is withdrawn from the record.")
-    elif form.is_valid() and _kept(
-        form,
-        lambda: resolve_event(
-            event=row,
-            resolved_on=form.cleaned_data["resolved_on"],
-            at=at,
-            by=_sign(request, form),
-        ),
+    elif (
+        open_still
+        and form.is_valid()
+        and _kept(
+            form,
+            lambda: resolve_event(
+                event=row,
+                resolved_on=form.cleaned_data["resolved_on"],
+                at=at,
+                by=_sign(request, form),
+            ),
+        )
     ):
         return _saved(request, one, f"{row} is recorded as over.")
     return _form_page(
         request, one, form, at,
-        heading=f"{row} is over", button="Record that it is over",
+        heading=f"Event: {row}", button="Record that it is over" if open_still else "",
         withdraw="Withdraw: it never was",
     )  # fmt: skip
 
@@ -486,26 +493,33 @@ def immunisation_give(request: HttpRequest, patient: UUID, immunisation: int) ->
     at = timezone.now()
     one = _patient(request, patient)
     row = _one(immunisations_of(one), immunisation)
-    form = typed.GiveImmunisationForm(
-        request.POST or None, initial={"given_on": today_at(one.clinic, at)}
-    )
+    planned = row.given_on is None
+    form: forms.Form = typed.ReasonForm(request.POST or None)
+    if planned:
+        form = typed.GiveImmunisationForm(
+            request.POST or None, initial={"given_on": today_at(one.clinic, at)}
+        )
     if "withdraw" in request.POST:
         if _withdrawn(request, form, row, at):
             return _saved(request, one, f"The vaccine ({row}) is called off.")
-    elif form.is_valid() and _kept(
-        form,
-        lambda: give_immunisation(
-            immunisation=row,
-            given_on=form.cleaned_data["given_on"],
-            at=at,
-            by=_sign(request, form),
-        ),
+    elif (
+        planned
+        and form.is_valid()
+        and _kept(
+            form,
+            lambda: give_immunisation(
+                immunisation=row,
+                given_on=form.cleaned_data["given_on"],
+                at=at,
+                by=_sign(request, form),
+            ),
+        )
     ):
         return _saved(request, one, f"The vaccine ({row}) is recorded as given.")
     return _form_page(
         request, one, form, at,
-        heading=f"Vaccine: {row}", button="Record that it was given",
-        withdraw="Call it off, or withdraw it",
+        heading=f"Vaccine: {row}", button="Record that it was given" if planned else "",
+        withdraw="Call it off" if planned else "Withdraw: not given",
     )  # fmt: skip
 
 

@@ -231,3 +231,29 @@ def _quoted(data: Any) -> str:
     if type(data) is not str:
         raise ValidationError(QUOTES_HINT)
     return data
+
+
+class StrictKeys(serializers.Serializer[Any]):
+    """A serializer to which a key that it does not read is an error: no misspelt one is lost."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            read = {name for name, field in self.fields.items() if not field.read_only}
+            if unknown := data.keys() - read:
+                raise serializers.ValidationError(
+                    {name: ["There is no such field here."] for name in sorted(unknown)}
+                )
+        return super().to_internal_value(data)
+
+
+class KnownChoiceField(serializers.ChoiceField):
+    """A choice that may be not known: null in the API, the empty string in the column."""
+
+    def __init__(self, choices: Any, **kwargs: Any) -> None:
+        super().__init__(choices, required=False, allow_null=True, **kwargs)
+
+    def validate_empty_values(self, data: Any) -> tuple[bool, Any]:
+        return (True, "") if data is None else super().validate_empty_values(data)
+
+    def to_representation(self, value: Any) -> Any:
+        return super().to_representation(value) or None
