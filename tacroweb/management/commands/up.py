@@ -4,6 +4,7 @@ import ctypes
 import fcntl
 import hashlib
 import http.client
+import io
 import os
 import secrets
 import selectors
@@ -21,7 +22,6 @@ from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import BaseCommand, CommandError, CommandParser, call_command
 from django.db import connections
@@ -113,8 +113,7 @@ class Whole:
         self.stop_requests = 0
         self.preparing = True
         self.socket_dir: Path | None = None
-        self._demo_password = self.var / "demo-password"
-        self._unfinished = self.var / "demo-unfinished"
+        self.logins = io.StringIO()
 
     def run(self) -> int:
         """Run until a signal (0) or until a program ends by itself or never answers (1)."""
@@ -159,9 +158,6 @@ class Whole:
         if self.demo:
             settings.DEMO = True
             os.environ["TACROWEB_DEMO"] = "1"
-            if self._unfinished.exists() and not os.environ.get("DATABASE_URL"):
-                for file in self.var.glob("tacroweb.sqlite3*"):
-                    file.unlink()  # a demo whose making was broken off: nobody has used it
         if not os.environ.get("CELERY_BROKER_URL"):
             settings.CELERY_BROKER_URL = os.environ["CELERY_BROKER_URL"] = self._start_broker()
         call_command("migrate", interactive=False, verbosity=0)
@@ -169,7 +165,7 @@ class Whole:
         call_command("seed_vocabulary", verbosity=0)
         call_command("seed_rules", verbosity=0)
         if self.demo:
-            self._seed_demo()
+            call_command("demo", stdout=self.logins)
         connections.close_all()
 
     def _start_broker(self) -> str:
@@ -209,23 +205,6 @@ class Whole:
             call_command("collectstatic", interactive=False, clear=True, verbosity=0)
             stamp.write_text(state.hexdigest())
 
-    def _seed_demo(self) -> None:
-        """Fill an empty database with the fictional clinic; leave one that has it as it is."""
-        if get_user_model().objects.exists():
-            if not self._demo_password.exists() or self._unfinished.exists():
-                raise CommandError(
-                    "This database holds users, but not those of a finished demo. Start without "
-                    "--demo, or name an empty database or a new data folder (TACROWEB_VAR).",
-                    returncode=2,
-                )
-            return
-        self._unfinished.touch()
-        self._demo_password.unlink(missing_ok=True)
-        password = os.environ.get("DEMO_PASSWORD") or secrets.token_urlsafe(12)
-        os.environ["DEMO_PASSWORD"] = _kept(self._demo_password, lambda: password)
-        call_command("demo")
-        self._unfinished.unlink()
-
     def _start(self) -> int:
         """Start web, worker and beat; once the pages answer, say where. 1 if they never do."""
         python = [sys.executable, "-m"]
@@ -243,10 +222,7 @@ class Whole:
             return 0 if self.stop_requests else 1
         say(f"\nTacroWeb is ready: http://127.0.0.1:{self.port}/")
         if self.demo:
-            users = get_user_model().objects.filter(is_active=True).order_by("pk")
-            say(f"Sign in as {', '.join(user.get_username() for user in users)}.")
-            say(f"Password: {self._demo_password.read_text().strip()}")
-            connections.close_all()
+            say(self.logins.getvalue().rstrip())
         elif settings.HTTPS:
             say("It expects a proxy that speaks https before it: plain requests are redirected.")
         say("Ctrl-C ends it.\n")
