@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
-from itertools import pairwise
 from typing import Literal
 
 from tacroweb.templatetags.quantities import clinical_date, plain, plain_dose
@@ -168,8 +167,9 @@ def table_rows(timeline: Timeline, limit: int = TABLE_ROWS) -> list[TableRow]:
     for step in timeline.doses:
         value = "Held" if step.held else f"{plain_dose(step.total_mg)} mg/day"
         rows.append((step.since, "Tacrolimus", value, "dose from here", ""))
-    for step, later in pairwise([*timeline.doses, None]):
-        if step and step.until and (later is None or later.since > step.until):
+    begun = {step.since for step in timeline.doses}
+    for step in timeline.doses:
+        if step.until and step.until not in begun:
             rows.append((step.until, "Tacrolimus", "Stopped", "", ""))
     for bar in timeline.drugs:
         for day, word in ((bar.started, "Started"), (bar.stopped, "Stopped")):
