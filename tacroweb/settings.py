@@ -61,7 +61,7 @@ INSTALLED_APPS = [
     "dosing.rules",
     "dosing",
     "monitoring",
-    "django.contrib.admin",
+    "tacroweb.accounts.apps.BackOfficeConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -10,6 +10,10 @@ from django.urls import include, path
 
 from tacroweb import views
 
+handler400 = "tacroweb.api.bad_request"  # they answer /api/ in JSON and hand on everything else
+handler404 = "tacroweb.api.not_found"
+handler500 = "tacroweb.api.server_error"
+
 
 @login_not_required
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -23,6 +27,7 @@ urlpatterns = [
     path("sign-out/", auth.LogoutView.as_view(), name="logout"),
     path("switch-clinic/", views.switch_clinic, name="switch-clinic"),
     path("admin/", admin.site.urls),
+    path("api/v1/", include("tacroweb.api_urls")),
     path("", views.home, name="home"),
     path("patients/<uuid:patient>/", views.chart, name="chart"),
 ]

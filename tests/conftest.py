@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Settings in which a test differs from the product: speed, and no redirect to https."""
     settings.SECRET_KEY = "only-for-tests"
     settings.SECURE_SSL_REDIRECT = False
+    settings.WHITENOISE_AUTOREFRESH = True  # nothing was collected, so the files where they are
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     database = settings.DATABASES["default"]
     database["CONN_MAX_AGE"] = 0

@@ -37,10 +37,13 @@ class Clinic(TrackedModel):
         return ZoneInfo(self.time_zone)
 
 
-class People(UserManager.from_queryset(SignedQuerySet)):  # type: ignore[misc]
+class People(UserManager["User"]):
     """Finds people; like every manager of signed rows it refuses to write."""
 
     use_in_migrations = False
+
+    def get_queryset(self) -> SignedQuerySet["User"]:
+        return SignedQuerySet(self.model, using=self._db)
 
 
 class User(AbstractUser, SignedModel):
@@ -50,7 +53,7 @@ class User(AbstractUser, SignedModel):
     saved unsigned and are not part of the history.
     """
 
-    objects: ClassVar[UserManager["User"]] = People()  # type: ignore[assignment,misc]
+    objects: ClassVar[UserManager["User"]] = People()  # type: ignore[assignment]
     history = history_of(excluded_fields=["password", "last_login"])
 
     def save(self, *args: Any, **kwargs: Any) -> None:

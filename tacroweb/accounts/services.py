@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import date, datetime
 
 from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
 
 from tacroweb.audit.ledger import service
 from tacroweb.audit.signature import Signature
@@ -36,11 +37,32 @@ def add_user(
 ) -> User:
     """Add a person with a password. Raises `ValidationError` for a weak password or a name in use.
 
-    `is_staff` opens the tables' admin; what may be done there still follows the roles.
+    A name in use is one that differs in the case of letters only, too. `is_staff` opens nothing:
+    what may be done in the back office follows the roles.
     """
+    if User.objects.filter(username__iexact=username).exists():
+        raise ValidationError({"username": "A person with that username already exists."})
     user = User(username=username, first_name=first_name, last_name=last_name, is_staff=is_staff)
-    validate_password(password, user)
-    user.set_password(password)
+    _set_password(user, password)
+    user.sign(by).save()
+    return user
+
+
+@service("Person corrected")
+def correct_user(*, user: User, first_name: str, last_name: str, by: Signature) -> User:
+    """Change the name printed from now on; what was signed keeps the name it was signed with."""
+    user.first_name, user.last_name = first_name, last_name
+    user.sign(by).save()
+    return user
+
+
+@service("Password changed")
+def change_password(*, user: User, password: str, by: Signature) -> User:
+    """Give a person another password; other sessions of theirs end.
+
+    Raises `ValidationError` at `password` for a weak one. The act is kept, the password is not.
+    """
+    _set_password(user, password)
     user.sign(by).save()
     return user
 
@@ -49,6 +71,14 @@ def add_user(
 def deactivate_user(*, user: User, by: Signature) -> User:
     """Close a person's account: sessions and tokens stop at once; what they signed remains."""
     user.is_active = False
+    user.sign(by).save()
+    return user
+
+
+@service("Person activated again")
+def reactivate_user(*, user: User, by: Signature) -> User:
+    """Open a closed account again."""
+    user.is_active = True
     user.sign(by).save()
     return user
 
@@ -81,7 +111,10 @@ def issue_token(
     expires_at: datetime,
     by: Signature,
 ) -> tuple[ApiToken, str]:
-    """Issue a token; the key is returned once and only its SHA-256 is kept."""
+    """Issue a token; the key is returned once and only its SHA-256 is kept.
+
+    Raises `ValidationError` for no scope or an unknown one.
+    """
     key = TOKEN_PREFIX + secrets.token_urlsafe(32)
     token = ApiToken(
         user=user,
@@ -102,6 +135,14 @@ def revoke_token(*, token: ApiToken, at: datetime, by: Signature) -> ApiToken:
     token.revoked_at = at
     token.sign(by).save()
     return token
+
+
+def _set_password(user: User, password: str) -> None:
+    try:
+        validate_password(password, user)
+    except ValidationError as weak:
+        raise ValidationError({"password": weak.messages}) from weak
+    user.set_password(password)
 
 
 def digest_of_key(key: str) -> str:

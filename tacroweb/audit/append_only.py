@@ -102,7 +102,7 @@ def _statements(vendor: str, model: type[models.Model]) -> list[str]:
 
 
 def _unique_keys(model: type[models.Model]) -> Iterator[list[str]]:
-    yield from ([field.column] for field in model._meta.concrete_fields if field.unique)
+    yield from ([str(field.column)] for field in model._meta.concrete_fields if field.unique)
     for constraint in model._meta.total_unique_constraints:
         yield [str(model._meta.get_field(name).column) for name in constraint.fields]  # type: ignore[union-attr]
 

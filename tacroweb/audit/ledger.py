@@ -171,7 +171,7 @@ def row_digests(rows: Iterable[tuple[str, int]]) -> Iterator[tuple[tuple[str, in
         keys = [pk for _, pk in group]
         for start in range(0, len(keys), 500):
             for values in manager.filter(pk__in=keys[start : start + 500]).values():
-                pk_name = manager.model._meta.pk.attname  # type: ignore[union-attr]
+                pk_name = manager.model._meta.pk.attname
                 yield (label, values[pk_name]), digest_of(values)
 
 

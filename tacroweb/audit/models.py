@@ -23,8 +23,8 @@ class SignedQuerySet(models.QuerySet[M]):
             "write is signed and leaves history."
         )
 
-    update = delete = bulk_create = bulk_update = _refuse  # type: ignore[assignment]
-    get_or_create = update_or_create = create = _refuse  # type: ignore[assignment]
+    update = delete = bulk_create = bulk_update = _refuse
+    get_or_create = update_or_create = create = _refuse
 
 
 class HistoryRow(models.Model):
@@ -55,7 +55,7 @@ class SignedModel(models.Model):
 
     _signature: Signature | None = None
 
-    objects: ClassVar[models.Manager[Any]] = models.Manager.from_queryset(SignedQuerySet)()  # type: ignore[misc]
+    objects: ClassVar[models.Manager[Any]] = models.Manager.from_queryset(SignedQuerySet)()
 
     class Meta:
         abstract = True
@@ -179,9 +179,7 @@ class LedgerEntry(models.Model):
             models.UniqueConstraint(fields=("chain", "seq"), name="ledger_one_entry_a_number"),
             models.UniqueConstraint(fields=("chain", "prev_hash"), name="ledger_no_fork"),
         )
-        indexes = (
-            models.Index(fields=("chain", "-id"), name="ledger_newest"),
-        )
+        indexes = (models.Index(fields=("chain", "-id"), name="ledger_newest"),)
         verbose_name_plural = "ledger entries"
 
     def __str__(self) -> str:
@@ -189,7 +187,7 @@ class LedgerEntry(models.Model):
 
 
 class LedgerSubject(models.Model):
-    """Whose record an entry touched, such as "patient:12": the entry's text says it, this finds it."""
+    """Whose record an entry touched ("patient:12"): the entry's text says it, this finds it."""
 
     entry = models.ForeignKey(LedgerEntry, on_delete=models.PROTECT, related_name="subjects")
     subject = models.CharField(max_length=80)

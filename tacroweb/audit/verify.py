@@ -234,9 +234,10 @@ def _changed_live_rows() -> Iterator[Break]:
         if history is None or not issubclass(model, SignedModel):
             continue
         records: type[models.Model] = history.model
-        kept_columns = {field.column for field in records._meta.concrete_fields}
-        columns = [f.column for f in model._meta.concrete_fields if f.column in kept_columns]
-        pk = model._meta.pk.column  # type: ignore[union-attr]
+        kept_columns = {str(field.column) for field in records._meta.concrete_fields}
+        columns = [str(field.column) for field in model._meta.concrete_fields]
+        columns = [name for name in columns if name in kept_columns]
+        pk = str(model._meta.pk.column)
         versions = _stored(records, ["history_id", pk, *columns], order=[pk, "history_id"])
         steps = merge(
             ((row[1], 0, row) for row in _last_versions(versions)),

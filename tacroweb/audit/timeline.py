@@ -1,0 +1,326 @@
+"""The ledger in words: each act with the fields it changed, old and new, as a person reads them."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from django.apps import apps
+from django.db import models
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.urls import reverse
+
+from dosing.models import Assessment, DoseOrder, SignedOrder
+from patients.models import Observation
+from tacroweb.accounts.models import Clinic
+from tacroweb.numbers import format_decimal
+from tacroweb.templatetags.components import UNITS
+from tacroweb.templatetags.quantities import NBSP, clinical_date, clinical_datetime, mg
+
+from .models import HistoryRow, LedgerEntry
+
+SHOWN_ROWS = 20  # of one act in a list of acts; the act's own page shows more
+LONG_TEXT = 300
+
+CHANNELS = {
+    "WEB": "Web page",
+    "API": "API",
+    "ADMIN": "Back office",
+    "COMMAND": "Command",
+    "TASK": "Automatic task",
+}
+# Of the installation's own chain, what every auditor may read: the vocabulary and the rules.
+SHARED_SUBJECTS = ("drug:", "analyte:", "analyteunit:", "rulebook:")
+# What says nothing to a reader: keys, the record's owner (on the page already), secrets' digests.
+HIDDEN = {"id", "public_id", "patient", "digest", "history_user"}
+
+Change = tuple[str, str | None, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """One row that an act wrote: what it is, whether it is new, each field old and new."""
+
+    title: str
+    is_new: bool
+    changes: tuple[Change, ...]
+    href: str = ""
+    link: str = ""
+
+
+@dataclass(slots=True)
+class ActLine:
+    """One act as it is shown: the ledger's entry, its rows, and how many rows are left out."""
+
+    entry: LedgerEntry
+    rows: list[RowChange] = field(default_factory=list)
+    left_out: int = 0
+
+    @property
+    def channel(self) -> str:
+        """The door, in words."""
+        return CHANNELS.get(self.entry.channel, self.entry.channel)
+
+    @property
+    def by_person(self) -> bool:
+        """Was it a person, not the system itself?"""
+        return self.entry.actor_id is not None
+
+
+def visible_acts(clinic: Clinic) -> QuerySet[LedgerEntry]:
+    """The acts that the clinic's auditors may read, newest first.
+
+    The clinic's own chain, and from the installation's the acts on vocabulary and rules.
+    """
+    shared = Q()
+    for prefix in SHARED_SUBJECTS:
+        shared |= Q(subjects__subject__startswith=prefix)
+    system = LedgerEntry.objects.filter(shared, chain__name="system").values("pk")
+    return (
+        LedgerEntry.objects.filter(Q(chain__name=f"clinic:{clinic.pk}") | Q(pk__in=system))
+        .select_related("chain")
+        .order_by("-pk")
+    )
+
+
+def acts_about(clinic: Clinic, subject: str) -> QuerySet[LedgerEntry]:
+    """The clinic's acts that touched one record, such as "patient:12", newest first."""
+    return (
+        LedgerEntry.objects.filter(chain__name=f"clinic:{clinic.pk}", subjects__subject=subject)
+        .select_related("chain")
+        .order_by("-pk")
+    )
+
+
+def in_words(
+    entries: Sequence[LedgerEntry], *, subject: str | None = None, at_most: int = SHOWN_ROWS
+) -> list[ActLine]:
+    """The acts with their changes; of one `subject` only, where it is given.
+
+    At most `at_most` rows of an act are shown and the rest counted. The number of queries depends
+    on how many tables the acts touched, never on how many acts or rows.
+    """
+    lines = [ActLine(entry) for entry in entries]
+    claims: list[tuple[ActLine, str, int]] = []
+    for line in lines:
+        rows = json.loads(line.entry.text)["rows"]
+        if subject is None:
+            line.left_out = max(0, len(rows) - at_most)
+            rows = rows[:at_most]
+        claims += [(line, label, pk) for label, pk, _ in rows]
+    found: dict[tuple[str, int], RowChange] = {}
+    for label in dict.fromkeys(label for _, label, _ in claims):
+        keys = [pk for _, name, pk in claims if name == label]
+        found |= {(label, pk): row for pk, row in _rows(label, keys, subject)}
+    for line, label, pk in claims:
+        if row := found.get((label, pk)):
+            if len(line.rows) < at_most:
+                line.rows.append(row)
+            else:
+                line.left_out += 1
+    return lines
+
+
+def _rows(label: str, keys: list[int], subject: str | None) -> Iterable[tuple[int, RowChange]]:
+    model = apps.get_model(label)
+    if issubclass(model, HistoryRow):
+        yield from _history_rows(model, keys, subject)
+    elif model is Assessment:
+        yield from _assessments(keys, subject)
+    elif model is SignedOrder:
+        yield from _signatures(keys, subject)
+
+
+def _history_rows(
+    model: type[models.Model], keys: list[int], subject: str | None
+) -> Iterable[tuple[int, RowChange]]:
+    """Each version beside the one before it."""
+    tracked: type[models.Model] = model.instance_type  # type: ignore[attr-defined]
+    pk = tracked._meta.pk.attname
+    earlier = model._base_manager.filter(
+        **{pk: OuterRef(pk), "history_id__lt": OuterRef("history_id")}
+    ).order_by("-history_id")
+    versions: QuerySet[Any] = model._base_manager.annotate(
+        before=Subquery(earlier.values("history_id")[:1])
+    )
+    if subject is None:
+        versions = versions.filter(pk__in=keys)
+    else:  # an import of thousands of rows may hold few of this patient's
+        versions = versions.filter(history_subject=subject, pk__gte=min(keys), pk__lte=max(keys))
+    wanted = set(keys)
+    rows = [row for row in versions if row.pk in wanted]
+    befores = model._base_manager.in_bulk({row.before for row in rows if row.before})
+    fields = [
+        field
+        for field in tracked._meta.concrete_fields
+        if field.name not in HIDDEN and any(kept.name == field.name for kept in model._meta.fields)
+    ]
+    related = _related(tracked, [*rows, *befores.values()])
+    for row in rows:
+        old = befores.get(row.before)
+        yield row.pk, _row_change(tracked, fields, row, old, related)
+
+
+Related = Mapping[type[models.Model], Mapping[Any, models.Model]]
+
+
+def _related(tracked: type[models.Model], rows: Iterable[models.Model]) -> Related:
+    """Every row that a foreign key of these versions points at: one query a table."""
+    keys: dict[type[models.Model], set[Any]] = {}
+    rows = list(rows)
+    for column in tracked._meta.concrete_fields:
+        if column.many_to_one or column.one_to_one:
+            target = column.related_model
+            values = {getattr(row, column.attname, None) for row in rows}
+            keys.setdefault(target, set()).update(values - {None})  # type: ignore[arg-type]
+    return {target: _readable(target).in_bulk(wanted) for target, wanted in keys.items() if wanted}
+
+
+def _readable(model: type[models.Model]) -> QuerySet[Any]:
+    """The rows with what their names are made of."""
+    if model is Observation:
+        return Observation.objects.select_related("analyte")
+    if model is Assessment:
+        return Assessment.objects.only("pk", "public_id", "at")
+    return model._base_manager.all()
+
+
+def _row_change(
+    tracked: type[models.Model],
+    fields: Sequence["models.Field[Any, Any]"],
+    row: Any,
+    old: Any,
+    related: Related,
+) -> RowChange:
+    changes = []
+    for column in fields:
+        now, before = getattr(row, column.attname), getattr(old, column.attname, None)
+        if now in (None, "") if old is None else now == before:
+            continue
+        name, unit = _name_and_unit(column)
+        changes.append(
+            (
+                name,
+                None if old is None else _value(column, before, unit, related),
+                _value(column, now, unit, related),
+            )
+        )
+    href = link = ""
+    if tracked is DoseOrder and old is None:
+        href, link = _why(row), "Why this dose"
+    return RowChange(_title(tracked, row, related), old is None, tuple(changes), href, link)
+
+
+def _why(row: Any) -> str:
+    return reverse("dosing:why", args=[row.public_id])
+
+
+def _title(tracked: type[models.Model], row: Any, related: Related) -> str:
+    """What the row is and which one: "Co-medication: voriconazole"."""
+    kind = _sentence(str(tracked._meta.verbose_name))
+    thing = tracked(
+        **{
+            column.attname: getattr(row, column.attname)
+            for column in tracked._meta.concrete_fields
+            if hasattr(row, column.attname)
+        }
+    )
+    for column in tracked._meta.concrete_fields:
+        target = related.get(column.related_model, {}) if column.is_relation else {}  # type: ignore[arg-type]
+        if (there := target.get(getattr(thing, column.attname))) is not None:
+            setattr(thing, column.name, there)
+    which = _which(thing)
+    return f"{kind}: {which}" if which else kind
+
+
+def _which(thing: models.Model) -> str:
+    if isinstance(thing, Observation):
+        return f"{thing.analyte} {thing.entered}{NBSP}{thing.unit_entered}"
+    if isinstance(thing, DoseOrder):
+        return f"{mg(thing.total_daily_mg)} a day"
+    return str(thing)
+
+
+def _value(column: "models.Field[Any, Any]", value: Any, unit: str, related: Related) -> str | None:
+    """A stored value as it is read: choices by their words, keys by their names, clean numbers."""
+    if value is None or value == "":
+        return None
+    if column.is_relation:
+        thing = related.get(column.related_model, {}).get(value)  # type: ignore[arg-type]
+        if isinstance(thing, Assessment):
+            return f"of {clinical_datetime(thing.at)}"
+        return _which(thing) if thing else f"number {value}"
+    if column.choices:
+        return str(dict(column.flatchoices).get(value, value))
+    if column.name == "answers":
+        return _answers(value)
+    match value:
+        case bool():
+            text = "Yes" if value else "No"
+        case Decimal():
+            text = format_decimal(value)
+        case datetime():
+            text = clinical_datetime(value)
+        case date():
+            text = clinical_date(value)
+        case str() if len(value) > LONG_TEXT:
+            text = f"{value[:LONG_TEXT]}… ({len(value):,} characters)"
+        case _:
+            text = str(value)
+    return f"{text}{NBSP}{unit}" if unit else text
+
+
+def _answers(text: str) -> str:
+    """What was answered to each finding, one after the other."""
+    try:
+        answers = json.loads(text)
+        return "; ".join(
+            f"{key}: " + ", ".join(str(part) for part in said.values() if part)
+            for key, said in answers.items()
+        )
+    except (ValueError, AttributeError):
+        return text
+
+
+def _name_and_unit(column: "models.Field[Any, Any]") -> tuple[str, str]:
+    """The field's own words, and the unit that its name ends with."""
+    for suffix, unit in UNITS:
+        if column.name.endswith(suffix):
+            name = str(column.verbose_name).removesuffix(suffix.replace("_", " "))
+            return _sentence(name.removesuffix(f", {unit}")), unit
+    name = str(column.verbose_name)
+    for ending in (" on", " at"):
+        name = name.removesuffix(ending)
+    return _sentence(name), ""
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _assessments(keys: list[int], subject: str | None) -> Iterable[tuple[int, RowChange]]:
+    rows = Assessment.objects.select_related("rule_book").filter(pk__in=keys[:500])
+    rows = rows.defer("case_text", "advice_text", "rule_book__text")
+    for row in rows:
+        if subject in (None, row.audit_subject()):
+            changes: tuple[Change, ...] = (
+                ("Asked", None, row.get_intent_display()),
+                ("Rule book", None, row.rule_book.version),
+            )
+            href = reverse("dosing:assessment", args=[row.public_id])
+            yield row.pk, RowChange("Assessment", True, changes, href, "What it said")
+
+
+def _signatures(keys: list[int], subject: str | None) -> Iterable[tuple[int, RowChange]]:
+    for row in SignedOrder.objects.select_related("regimen").filter(pk__in=keys[:500]):
+        if subject in (None, row.audit_subject()):
+            changes: tuple[Change, ...] = (
+                ("Signed by", None, f"{row.printed_name}, {row.role}"),
+                ("Proved by", None, row.factor.lower()),
+                ("Reason", None, row.reason),
+                ("Shown (SHA-256)", None, row.shown_sha256),
+            )
+            title = f"Signature: {row.get_meaning_display().lower()}"
+            yield row.pk, RowChange(title, True, changes)
