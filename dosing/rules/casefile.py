@@ -99,7 +99,9 @@ def encode_case(case: CaseFacts, at: datetime) -> dict[str, Any]:
 
     Every instant is written in the offset of `at`.
     """
-    offset = timezone(at.utcoffset() or _no_offset())
+    if (ahead := at.utcoffset()) is None:
+        raise ValueError("the moment of a case must carry an offset")
+    offset = timezone(ahead)
 
     def instant(moment: datetime | None) -> str | None:
         return None if moment is None else moment.astimezone(offset).isoformat()
@@ -247,10 +249,6 @@ def _text(value: Decimal | None) -> str | None:
 
 def _iso(value: date | None) -> str | None:
     return None if value is None else value.isoformat()
-
-
-def _no_offset() -> NoReturn:
-    raise ValueError("the moment of a case must carry an offset")
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
