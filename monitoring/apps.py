@@ -2,6 +2,7 @@
 
 from django.apps import AppConfig
 
+LISTENER = "monitoring"
 
 class MonitoringConfig(AppConfig):
     name = "monitoring"
@@ -11,4 +12,4 @@ class MonitoringConfig(AppConfig):
 
         from .tasks import review_after_change
 
-        patient_changed.connect(review_after_change, dispatch_uid="monitoring")
+        patient_changed.connect(review_after_change, dispatch_uid=LISTENER)

@@ -6,6 +6,7 @@ from django.core.paginator import Paginator
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -13,6 +14,7 @@ from monitoring.forms import CancelForm
 from monitoring.models import TaskStatus
 from monitoring.selectors import counts, due_this_week, due_today, overdue, tasks_of
 from monitoring.services import cancel_task
+from patients.banner import banner_of
 from tacroweb.accounts.access import access_of, requires
 from tacroweb.accounts.roles import Permission
 from tacroweb.fields import show_error
@@ -68,9 +70,16 @@ def cancel(request: HttpRequest, task: int) -> HttpResponse:
         else:
             messages.success(request, f"Cancelled: {row.analyte} of {row.patient}.")
             return redirect("chart", patient=row.patient.public_id)
+    today = timezone.localdate()
+    chart = reverse("chart", args=[row.patient.public_id])
     return render(
         request,
         "monitoring/cancel.html",
-        {"form": form, "task": row, "today": timezone.localdate()},
+        {
+            "form": form,
+            "task": row,
+            "today": today,
+            "banner": banner_of(row.patient, today=today, href=chart),
+        },
         status=400 if form.errors else 200,
     )

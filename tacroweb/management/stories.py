@@ -1,0 +1,566 @@
+"""The patients of the demonstration: invented people, told through the services in order of time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from dosing.checks import Answer, AnswerReason, Prescription, Product, questions
+from dosing.models import Assessment, Decision, Factor, Formulation, Intent, ReasonCode, Regimen
+from dosing.selectors import current_regimen
+from dosing.services import (
+    assess_patient,
+    hold_regimen,
+    order_dose,
+    start_regimen,
+    stop_regimen,
+)
+from monitoring.services import review_patient
+from patients.models import Analyte, CoMedication
+from patients.selectors import drug_named
+from patients.services import (
+    Result,
+    record_co_medication,
+    record_event,
+    record_observations,
+    register_patient,
+    stop_co_medication,
+)
+from tacroweb.accounts.models import Clinic
+from tacroweb.audit.signature import Signature
+
+# A complete baseline (S16-S22) without anything remarkable.
+PANEL = {
+    "wbc": ("7.1", "10*3/uL"),
+    "neutrophils": ("4.4", "10*3/uL"),
+    "lymphocytes": ("1.5", "10*3/uL"),
+    "haemoglobin": ("12.9", "g/dL"),
+    "platelets": ("240", "10*3/uL"),
+    "creatinine": ("0.8", "mg/dL"),
+    "bun": ("14", "mg/dL"),
+    "alt": ("24", "U/L"),
+    "ast": ("22", "U/L"),
+    "bilirubin": ("0.6", "mg/dL"),
+    "glucose": ("96", "mg/dL"),
+    "potassium": ("4.2", "mmol/L"),
+    "magnesium": ("2.0", "mg/dL"),
+    "calcium": ("9.2", "mg/dL"),
+    "cholesterol": ("180", "mg/dL"),
+    "triglycerides": ("110", "mg/dL"),
+    "systolic-bp": ("122", "mm[Hg]"),
+    "diastolic-bp": ("74", "mm[Hg]"),
+}
+CHECKS = ("creatinine", "potassium", "magnesium", "glucose", "systolic-bp", "diastolic-bp")
+MYOSITIS = {
+    "ild": True,
+    "sard": "IIM",
+    "subtype": "CADM",
+    "anti_mda5": True,
+    "severe_at_presentation": True,
+    "rapidly_progressive": False,
+    "line": "FIRST",
+}
+STORIES_BEGAN = 400  # days ago; nobody held a role before
+DRAWN, RECORDED, SIGNED = time(7, 40), time(13, 0), time(15, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """The clinic, its people's hands, its vocabulary and the present moment."""
+
+    clinic: Clinic
+    prescriber: Callable[[], Signature]
+    nurse: Callable[[], Signature]
+    analytes: dict[str, Analyte]
+    now: datetime
+
+
+class Chart:
+    """One patient. Days are counted back from now; each act is reviewed as it would have been."""
+
+    def __init__(
+        self,
+        team: Team,
+        days: int,
+        name: str,
+        mrn: str,
+        born: date,
+        sex: str,
+        weight_kg: str,
+        height_cm: str,
+        *,
+        disease: dict[str, Any] | None = None,
+        **registered: Any,
+    ) -> None:
+        self.team = team
+        family, given = name.split(", ")
+        woman = sex == "FEMALE"
+        at = self.when(days, RECORDED)
+        measured = {"weight": (weight_kg, "kg"), "height": (height_cm, "cm")}
+        self.patient = register_patient(
+            clinic=team.clinic,
+            mrn=mrn,
+            family_name=family,
+            given_name=given,
+            birth_date=born,
+            sex=sex,
+            diagnosis=MYOSITIS if disease is None else disease,
+            results=self._results(measured, self.when(days, DRAWN)),
+            at=at,
+            by=team.nurse(),
+            **(
+                {
+                    "pregnancy": "NO" if woman else "",
+                    "lactating": False if woman else None,
+                    "infection_risk": "STANDARD",
+                    "hcv_antiviral_course": False,
+                    "allergy_status": "NONE_KNOWN",
+                }
+                | registered
+            ),
+        )
+
+    def when(self, days: int, clock: time) -> datetime:
+        """The clinic's clock so many days ago, and never later than now."""
+        zone = self.team.clinic.zone
+        today = self.team.now.astimezone(zone).date()
+        moment = datetime.combine(today - timedelta(days=days), clock, zone)
+        return min(moment, self.team.now)
+
+    def day(self, days: int) -> date:
+        """The clinic's day so many days ago."""
+        return self.when(days, DRAWN).date()
+
+    def results(self, days: int, values: dict[str, tuple[str, str]]) -> None:
+        """Results of one morning, recorded by the nurse at noon."""
+        at = self.when(days, RECORDED)
+        results = self._results(values, self.when(days, DRAWN))
+        record_observations(patient=self.patient, results=results, at=at, by=self.team.nurse())
+        self._review(at)
+
+    def _results(self, values: dict[str, tuple[str, str]], drawn_at: datetime) -> list[Result]:
+        return [
+            Result(analyte=self.team.analytes[key], entered=value, unit=unit, drawn_at=drawn_at)
+            for key, (value, unit) in values.items()
+        ]
+
+    def panel(self, days: int, *, without: tuple[str, ...] = (), **changed: str) -> None:
+        """A whole baseline, less what was not done."""
+        values = {key: value for key, value in PANEL.items() if key not in without}
+        self.results(days, values | {key: (value, PANEL[key][1]) for key, value in changed.items()})
+
+    def level(self, days: int, value: str, *, hours: str | None = "12", **checks: str) -> None:
+        """A tacrolimus level in ng/mL, so many hours after the dose, with a few values beside it."""
+        at = self.when(days, RECORDED)
+        drawn_at = self.when(days, DRAWN)
+        level = Result(
+            analyte=self.team.analytes["tacrolimus-trough"],
+            entered=value,
+            unit="ng/mL",
+            drawn_at=drawn_at,
+            hours_since_dose=Decimal(hours) if hours else None,
+            assay="LC-MS/MS",
+        )
+        others = {key.replace("_", "-"): value for key, value in checks.items()}
+        beside = {key: (value, PANEL[key][1]) for key, value in others.items()}
+        record_observations(
+            patient=self.patient,
+            results=[level, *self._results(beside, drawn_at)],
+            at=at,
+            by=self.team.nurse(),
+        )
+        self._review(at)
+
+    def takes(
+        self, days: int, drug: str, mg: str | None = None, *, route: str = "ORAL", since: int = 0
+    ) -> CoMedication:
+        """A drug begun on that day, or `since` so many days ago and only now recorded."""
+        at = self.when(days, RECORDED)
+        row = record_co_medication(
+            patient=self.patient,
+            drug=drug_named(drug),
+            unlisted_name="" if drug_named(drug) else drug,
+            route=route,
+            daily_dose_mg=Decimal(mg) if mg else None,
+            started_on=self.day(since or days),
+            at=at,
+            by=self.team.prescriber(),
+        )
+        self._review(at)
+        return row
+
+    def stops(self, days: int, drug: CoMedication) -> None:
+        """A drug taken for the last time on that day."""
+        at = self.when(days, RECORDED)
+        stop_co_medication(
+            co_medication=drug, stopped_on=self.day(days), at=at, by=self.team.prescriber()
+        )
+        self._review(at)
+
+    def event(self, days: int, kind: str, grade: int, note: str) -> None:
+        """Something that happened and is not over."""
+        at = self.when(days, RECORDED)
+        record_event(
+            patient=self.patient,
+            kind=kind,
+            grade=grade,
+            started_on=self.day(days),
+            note=note,
+            at=at,
+            by=self.team.nurse(),
+        )
+        self._review(at)
+
+    def start(
+        self, days: int, total: str = "", why: str = "", *, target: tuple[str, ...] = ()
+    ) -> None:
+        """Start Prograf as proposed, or with another total a day and why.
+
+        `target` is the patient's own: low and high in ng/mL and the reason for it.
+        """
+        own: dict[str, Any] = {}
+        if target:
+            own["target_low_ng_per_ml"] = Decimal(target[0])
+            own["target_high_ng_per_ml"] = Decimal(target[1])
+            own["target_reason"] = target[2]
+        at = self.when(days, SIGNED)
+        assessment = self.assess(days, Intent.START)
+        start_regimen(
+            patient=self.patient,
+            product=Product(formulation=Formulation.IR, brand="Prograf", **own),
+            prescription=_prescription(assessment, ReasonCode.START, total, why),
+            assessment=assessment,
+            factor=Factor.PASSWORD,
+            at=at,
+            by=self.team.prescriber(),
+        )
+        self._review(at)
+
+    def order(self, days: int, code: ReasonCode, total: str = "", why: str = "") -> None:
+        """Change the dose as proposed, or to another total a day and why."""
+        at = self.when(days, SIGNED)
+        assessment = self.assess(days, Intent.REVIEW)
+        order_dose(
+            regimen=self._regimen(),
+            prescription=_prescription(assessment, code, total, why),
+            assessment=assessment,
+            factor=Factor.PASSWORD,
+            at=at,
+            by=self.team.prescriber(),
+        )
+        self._review(at)
+
+    def hold(self, days: int, code: ReasonCode, why: str) -> None:
+        """Pause tacrolimus."""
+        at = self.when(days, SIGNED)
+        hold_regimen(
+            regimen=self._regimen(),
+            reason_code=code,
+            reason_text=why,
+            assessment=self.assess(days, Intent.REVIEW),
+            factor=Factor.PASSWORD,
+            at=at,
+            by=self.team.prescriber(),
+        )
+        self._review(at)
+
+    def stop(self, days: int, code: ReasonCode, why: str) -> None:
+        """End tacrolimus."""
+        at = self.when(days, SIGNED)
+        stop_regimen(
+            regimen=self._regimen(),
+            reason_code=code,
+            reason_text=why,
+            factor=Factor.PASSWORD,
+            at=at,
+            by=self.team.prescriber(),
+        )
+        self._review(at)
+
+    def assess(self, days: int, intent: Intent) -> Assessment:
+        """Ask the protocol, as the prescriber does before a signature."""
+        at = self.when(days, SIGNED)
+        by = self.team.prescriber()
+        return assess_patient(patient=self.patient, intent=intent, at=at, by=by)
+
+    def _regimen(self) -> Regimen:
+        regimen = current_regimen(self.patient)
+        assert regimen is not None  # noqa: S101  # the story started it
+        return regimen
+
+    def _review(self, at: datetime) -> None:
+        by = self.team.nurse().because("Review after a change of the record")
+        review_patient(patient=self.patient, at=at, by=by)
+
+
+def _prescription(
+    assessment: Assessment, code: ReasonCode, total: str, why: str
+) -> Prescription:
+    """The proposed dose, or `total` mg/day in two doses of 0.5 mg capsules, the larger first."""
+    advice = assessment.advice
+    proposal = advice["proposal"]
+    if total:
+        steps = int(Decimal(total) * 2)
+        evening = Decimal(steps // 2) / 2
+        morning = Decimal(total) - evening
+    else:
+        morning, evening = Decimal(proposal["morning_mg"]), Decimal(proposal["evening_mg"])
+    reason = AnswerReason.WILL_MONITOR if why else AnswerReason.ACTED_ON
+    return Prescription(
+        morning_mg=morning,
+        evening_mg=evening,
+        reason_code=code,
+        reason_text=why,
+        answers={question.key: Answer(reason=reason) for question in questions(advice)},
+        confirmed=True,
+    )
+
+
+def tell_first(team: Team) -> None:
+    """The first clinic: one long course, and one patient for each thing there is to decide."""
+    _long_course(team)
+    _voriconazole_yesterday(team)
+    _trough_waiting(team)
+    _mistimed(team)
+    _held(team)
+    _overdue(team)
+    _titration(team)
+    _inducer(team)
+    _own_target(team)
+    _about_to_start(team)
+    _ready(team)
+    _outside(team)
+    _systemic_sclerosis(team)
+    _stopped(team)
+    _steady(team, "Lindqvist, Henrik", "0038820164", date(1958, 9, 2), "MALE", "84", "181", "6.6")
+    _steady(team, "Moreau, Claire", "0040115538", date(1964, 5, 27), "FEMALE", "58", "165", "8.1")
+    _steady(team, "Petrov, Anton", "0039277410", date(1969, 11, 8), "MALE", "77", "176", "5.8")
+
+
+def tell_second(team: Team) -> None:
+    """The second clinic: other patients behind the wall."""
+    _steady(team, "Evans, Rhys", "5550100231", date(1961, 2, 17), "MALE", "79", "174", "7.2")
+    _steady(team, "Kaur, Simran", "5550100478", date(1976, 8, 30), "FEMALE", "63", "160", "6.1")
+    chart = Chart(
+        team, 6, "Murphy, Aoife", "5550100509", date(1983, 12, 5), "FEMALE", "66", "168"
+    )  # fmt: skip
+    chart.takes(6, "prednisolone", "50")
+    chart.panel(4, without=("cholesterol", "triglycerides"))
+
+
+def _long_course(team: Team) -> None:
+    """Eight months: titration, voriconazole, rifampicin, diltiazem; in target today."""
+    chart = Chart(
+        team, 252, "Okafor, Amara", "0041182207", date(1971, 3, 14), "FEMALE", "61.5", "162",
+        allergy_status="RECORDED", allergies="Penicillin (rash)",
+    )  # fmt: skip
+    chart.takes(252, "prednisolone", "40")
+    chart.takes(252, "co-trimoxazole", "480")
+    chart.panel(248)
+    chart.start(245, "2", "Low fixed start: creatinine rose on cyclosporine elsewhere.")
+    chart.level(240, "3.3")
+    chart.order(240, ReasonCode.LEVEL_LOW)
+    chart.level(233, "4.4", potassium="4.4", creatinine="0.8")
+    chart.order(233, ReasonCode.LEVEL_LOW)
+    chart.level(226, "4.1")
+    chart.order(226, ReasonCode.LEVEL_LOW)
+    chart.level(219, "6.3")
+    chart.level(205, "7.1", potassium="4.5", creatinine="0.9")
+    chart.level(191, "6.8")
+    chart.level(177, "7.4")
+    azole = chart.takes(174, "voriconazole", "400")
+    chart.order(174, ReasonCode.INHIBITOR_STARTED)
+    chart.level(172, "14.6")
+    chart.level(170, "12.1")
+    chart.level(165, "9.4", potassium="4.9", creatinine="1.1")
+    chart.level(156, "8.2")
+    chart.level(142, "7.7")
+    chart.stops(133, azole)
+    rifampicin = chart.takes(132, "rifampin", "600")
+    chart.order(
+        132, ReasonCode.INHIBITOR_STOPPED, "3.5", "Back towards 4 mg; rifampicin begins as well."
+    )
+    chart.level(130, "3.9")
+    chart.level(121, "4.2")
+    chart.stops(118, rifampicin)
+    chart.level(107, "4.6")
+    chart.order(105, ReasonCode.LEVEL_LOW, "4", "Rifampicin wears off; 4.6 with two more weeks.")
+    chart.level(93, "6.4", potassium="4.6", creatinine="0.9")
+    chart.level(72, "7.0", hours=None)
+    chart.takes(70, "diltiazem", "120")
+    chart.level(51, "9.8")
+    chart.order(48, ReasonCode.OTHER, "3", "Upper end of the target on diltiazem; trough rising.")
+    chart.level(37, "7.3", potassium="4.7", creatinine="0.9")
+    chart.level(10, "7.0", potassium="5.3", creatinine="0.9")
+
+
+def _voriconazole_yesterday(team: Team) -> None:
+    """J2: cut to one third yesterday, the early trough to come."""
+    chart = Chart(
+        team, 75, "Nakamura, Aiko", "0042930715", date(1979, 6, 21), "FEMALE", "54", "158"
+    )  # fmt: skip
+    chart.takes(75, "prednisolone", "30")
+    chart.panel(73)
+    chart.start(70, "3", "Fixed start of 3 mg/day, at the upper end.")
+    chart.level(63, "6.2")
+    chart.level(49, "7.0", potassium="4.3", creatinine="0.7")
+    chart.level(21, "6.7", potassium="4.4", creatinine="0.7")
+    chart.takes(1, "voriconazole", "400")
+    chart.order(1, ReasonCode.INHIBITOR_STARTED)
+
+
+def _trough_waiting(team: Team) -> None:
+    """A trough of today above the target: the dose waits for the prescriber."""
+    chart = Chart(team, 48, "Brandt, Jonas", "0041670983", date(1966, 1, 30), "MALE", "80", "179")
+    chart.takes(48, "prednisolone", "20")
+    chart.panel(45)
+    chart.start(42)
+    chart.level(35, "6.9")
+    chart.level(21, "8.4", potassium="4.6", creatinine="1.0")
+    chart.level(0, "12.4", potassium="5.1", creatinine="1.2")
+
+
+def _mistimed(team: Team) -> None:
+    """A level drawn four hours after the dose: no trough, so it changes nothing."""
+    chart = Chart(
+        team, 60, "Adeyemi, Folake", "0043308452", date(1985, 4, 11), "FEMALE", "70", "170"
+    )  # fmt: skip
+    chart.takes(60, "prednisolone", "25")
+    chart.panel(58)
+    chart.start(56)
+    chart.level(49, "5.9")
+    chart.level(28, "6.3", potassium="4.1", creatinine="0.8")
+    chart.level(0, "13.9", hours="4")
+
+
+def _held(team: Team) -> None:
+    """Held three days ago for pneumonia."""
+    chart = Chart(
+        team, 130, "Ferreira, Luís", "0040981227", date(1955, 7, 19), "MALE", "72", "170",
+        infection_risk="HIGH",
+    )  # fmt: skip
+    chart.takes(130, "prednisolone", "20")
+    chart.takes(130, "co-trimoxazole", "480")
+    chart.panel(127)
+    chart.start(123, "3", "Fixed start; infections last winter.")
+    chart.level(115, "5.4")
+    chart.level(87, "6.6", potassium="4.7", creatinine="1.1")
+    chart.level(31, "7.5", potassium="4.8", creatinine="1.1")
+    chart.event(3, "INFECTION", 3, "Pneumonia, admitted, intravenous antibiotics")
+    chart.hold(3, ReasonCode.INFECTION, "Until the pneumonia is under control.")
+
+
+def _overdue(team: Team) -> None:
+    """Started twelve days ago, and no trough has come."""
+    chart = Chart(
+        team, 16, "Novák, Petra", "0043551190", date(1972, 10, 3), "FEMALE", "65", "167"
+    )  # fmt: skip
+    chart.takes(16, "prednisolone", "40")
+    chart.panel(14)
+    chart.start(12)
+
+
+def _titration(team: Team) -> None:
+    """Raised four days ago after a low trough; the next one is due."""
+    chart = Chart(team, 22, "Yıldız, Deniz", "0043420876", date(1990, 3, 25), "MALE", "88", "183")
+    chart.takes(22, "prednisolone", "45")
+    chart.panel(20)
+    chart.start(18, "4", "A little below the dose by weight, to be raised by level.")
+    chart.level(11, "2.8")
+    chart.order(11, ReasonCode.LEVEL_LOW)
+    chart.level(4, "4.3", potassium="4.0", creatinine="0.9")
+    chart.order(4, ReasonCode.LEVEL_LOW)
+
+
+def _inducer(team: Team) -> None:
+    """Rifampicin since eight days, raised once, still low."""
+    chart = Chart(
+        team, 100, "Rossi, Giulia", "0042277034", date(1968, 12, 14), "FEMALE", "59", "163"
+    )  # fmt: skip
+    chart.takes(100, "prednisolone", "15")
+    chart.panel(98)
+    chart.start(95)
+    chart.level(88, "6.4")
+    chart.level(60, "6.9", potassium="4.2", creatinine="0.7")
+    chart.takes(8, "rifampin", "600")
+    chart.order(7, ReasonCode.INDUCER_STARTED, "6.5", "Half as much again under rifampicin.")
+    chart.level(2, "3.6", potassium="4.1", creatinine="0.7")
+
+
+def _own_target(team: Team) -> None:
+    """A lower target of its own after a rise of creatinine."""
+    chart = Chart(team, 150, "Chen, Wei", "0041932208", date(1959, 5, 6), "MALE", "68", "171")
+    chart.takes(150, "prednisolone", "10")
+    chart.takes(150, "lisinopril", "10")
+    chart.panel(148, creatinine="1.3", potassium="4.8")
+    chart.start(
+        144, "2", "Renal reserve is small.", target=("4", "7", "Creatinine 1.3 mg/dL at baseline.")
+    )
+    chart.level(136, "4.9")
+    chart.level(108, "5.6", potassium="5.0", creatinine="1.4")
+    chart.level(52, "6.1", potassium="5.2", creatinine="1.4")
+
+
+def _about_to_start(team: Team) -> None:
+    """Baseline with gaps: no potassium, no lipids."""
+    chart = Chart(team, 5, "Haddad, Samir", "0043612045", date(1977, 2, 9), "MALE", "75", "177")
+    chart.takes(5, "prednisolone", "60", since=12)
+    chart.panel(3, without=("potassium", "cholesterol", "triglycerides"))
+
+
+def _ready(team: Team) -> None:
+    """A complete baseline, assessed today: ready to start."""
+    chart = Chart(
+        team, 9, "Kowalska, Ewa", "0043589921", date(1974, 8, 16), "FEMALE", "64", "166",
+        disease=MYOSITIS | {"subtype": "ASYS", "anti_mda5": False},
+    )  # fmt: skip
+    chart.takes(9, "prednisolone", "50")
+    chart.panel(2)
+    chart.assess(0, Intent.START)
+
+
+def _outside(team: Team) -> None:
+    """Lung disease without a rheumatic disease: outside the protocol."""
+    chart = Chart(
+        team, 20, "Whitfield, George", "0043477316", date(1949, 11, 23), "MALE", "81", "175",
+        disease={"ild": True, "sard": "NONE"},
+    )  # fmt: skip
+    chart.panel(18)
+
+
+def _systemic_sclerosis(team: Team) -> None:
+    """First line in systemic sclerosis: conditionally advised against."""
+    chart = Chart(
+        team, 14, "Silva, Marta", "0043503388", date(1981, 1, 12), "FEMALE", "57", "161",
+        disease={"ild": True, "sard": "SSC", "line": "FIRST", "severe_at_presentation": False},
+    )  # fmt: skip
+    chart.takes(14, "mycophenolate mofetil", "2000")
+    chart.panel(12)
+
+
+def _stopped(team: Team) -> None:
+    """A course that has ended."""
+    chart = Chart(
+        team, 330, "Ndlovu, Thabo", "0039904471", date(1963, 4, 2), "MALE", "86", "180"
+    )  # fmt: skip
+    chart.takes(330, "prednisolone", "40")
+    chart.panel(328)
+    chart.start(325, "3", "Fixed start.")
+    chart.level(317, "5.2")
+    chart.level(261, "6.0", potassium="4.5", creatinine="1.0")
+    chart.level(170, "5.7", potassium="4.4", creatinine="1.0")
+    chart.stop(95, ReasonCode.COMPLETED, "Stable lung function for six months.")
+
+
+def _steady(
+    team: Team, name: str, mrn: str, born: date, sex: str, kg: str, cm: str, trough: str
+) -> None:
+    """Months in target on an unchanged dose."""
+    chart = Chart(team, 190, name, mrn, born, sex, kg, cm)
+    chart.takes(190, "prednisolone", "15")
+    chart.panel(187)
+    chart.start(183)
+    for days, off in ((175, "-0.7"), (147, "0.4"), (91, "-0.3"), (19, "0")):
+        value = str(Decimal(trough) + Decimal(off))
+        chart.level(days, value, potassium="4.4", creatinine="0.9")
