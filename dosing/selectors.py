@@ -58,7 +58,7 @@ def orders_of(patient: Patient) -> QuerySet[DoseOrder]:
 def orders_at(clinic: Clinic) -> QuerySet[DoseOrder]:
     """Every order of the clinic's patients."""
     return DoseOrder.objects.filter(regimen__patient__clinic=clinic).select_related(
-        "regimen__patient", "assessment__rule_book", "signature"
+        "regimen__patient", "assessment__rule_book", "signature__assessment"
     )
 
 
