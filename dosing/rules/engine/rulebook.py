@@ -201,7 +201,7 @@ class BookIndex:
         self.hold_drugs = frozenset(row.drug for row in book.hold_drugs if row.enabled)
         self.notes = {(row.drug, row.change): row for row in book.drug_notes if row.enabled}
         self.baseline: dict[str, list[BaselineItemRow]] = {}
-        for item in book.baseline_items:
+        for item in sorted(book.baseline_items, key=_by_code):
             if item.enabled:
                 self.baseline.setdefault(item.finding, []).append(item)
         self.series: dict[str, list[DueTestRow]] = {}
@@ -238,6 +238,10 @@ class RuleBook:
     def __post_init__(self) -> None:
         _refuse_contradictions(self)
         object.__setattr__(self, "index", BookIndex(self))
+
+
+def _by_code(row: Row) -> str:
+    return row.code
 
 
 def _by_number(row: DueTestRow) -> tuple[str, int]:
