@@ -1,5 +1,6 @@
 """What the chart shows of one patient: computed from rows and the rule book, nothing is written."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -7,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from dosing.checks import AnswerReason, questions
 from dosing.models import DoseOrder, Regimen, RegimenStatus
 from dosing.rules.engine import trough
 from dosing.rules.engine.advice import Advice, DueTest, Finding
@@ -134,6 +136,24 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def answered_in(order: DoseOrder | None) -> dict[tuple[str, str], str]:
+    """What the signer of this order said to each finding, by the finding's code and message.
+
+    A finding that still says the same, word for word, was raised by the same facts: it has its
+    answer. One more fact changes the message, and it asks again.
+    """
+    if order is None:
+        return {}
+    said = json.loads(order.answers or "{}")
+    words = {}
+    for question in questions(order.assessment.advice):
+        if answer := said.get(question.key):
+            reason = AnswerReason(answer["reason"]).label
+            text = f"{reason}: {answer['text']}" if answer["text"] else str(reason)
+            words[question.finding["code"], question.finding["message"]] = text
+    return words
+
+
 def finding_card(found: Finding, book: RuleBook, proposal: Any) -> dict[str, Any]:
     """A finding as the page component shows it, without a proposal that stands above it already.
 
@@ -166,26 +186,33 @@ def test_words(test: DueTest) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiers:
-    """The findings of an advice in the page's tiers, the baseline gaps apart from the rest."""
+    """The findings of an advice in the page's tiers; apart from them the gaps in the baseline, and
+    what the signer of the dose in force has answered."""
 
     critical: tuple[dict[str, Any], ...]
     warning: tuple[dict[str, Any], ...]
     info: tuple[dict[str, Any], ...]
     baseline: tuple[dict[str, Any], ...]
+    answered: tuple[dict[str, Any], ...]
 
 
-def tiers(advice: Advice, book: RuleBook) -> Tiers:
+def tiers(advice: Advice, book: RuleBook, order: DoseOrder | None) -> Tiers:
     """STOP and WARN are critical, CAUTION is a warning, ADVISE and INFO are for information."""
     cards: dict[str, list[dict[str, Any]]] = {}
+    answers = answered_in(order)
     for found in advice.findings:
-        if found.code in book.index.baseline:
+        card = finding_card(found, book, advice.proposal)
+        if answer := answers.get((found.code, found.message)):
+            tier = "answered"
+            card["answer"] = answer
+        elif found.code in book.index.baseline:
             tier = "baseline"
         elif found.severity >= Severity.WARN:
             tier = "critical"
         else:
             tier = "warning" if found.severity is Severity.CAUTION else "info"
-        cards.setdefault(tier, []).append(finding_card(found, book, advice.proposal))
-    names = ("critical", "warning", "info", "baseline")
+        cards.setdefault(tier, []).append(card)
+    names = ("critical", "warning", "info", "baseline", "answered")
     return Tiers(**{name: tuple(cards.get(name, ())) for name in names})
 
 
@@ -201,7 +228,9 @@ class Result:
         """The value in the canonical unit, where it was entered in another one."""
         row = self.newest
         unit = row.analyte.canonical_unit
-        return "" if row.unit_entered == unit else quantity(as_reported(row), unit)
+        if row.unit_entered == unit or row.entered == as_reported(row):
+            return ""
+        return quantity(as_reported(row), unit)
 
     @property
     def range_words(self) -> str:

@@ -194,7 +194,7 @@ def as_reported(row: Observation) -> str:
     """The value in the canonical unit: as typed if it was typed in that unit, else converted."""
     if row.unit_entered == row.analyte.canonical_unit:
         return row.entered
-    return f"{row.comparator}{shown(row.value, at_least=1)}"
+    return f"{row.comparator}{shown(row.value)}"
 
 
 def midnight(day: date, at: datetime) -> datetime:

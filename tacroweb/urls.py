@@ -1,7 +1,5 @@
 """All routes."""
 
-from importlib.util import find_spec
-
 from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.contrib.auth.decorators import login_not_required
@@ -30,12 +28,8 @@ urlpatterns = [
     path("api/v1/", include("tacroweb.api_urls")),
     path("", views.home, name="home"),
     path("patients/<uuid:patient>/", views.chart, name="chart"),
+    path("", include("patients.urls")),
+    path("", include("dosing.urls")),
+    path("", include("monitoring.urls")),
+    path("", include("tacroweb.audit.urls")),
 ]
-for module in (
-    "patients.urls",
-    "dosing.urls",
-    "monitoring.urls",
-    "tacroweb.audit.urls",
-):
-    if find_spec(module):
-        urlpatterns.append(path("", include(module)))

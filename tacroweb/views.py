@@ -1,6 +1,5 @@
 """The roof's pages: the clinic's worklist and the patient chart."""
 
-import json
 import logging
 import uuid
 from dataclasses import dataclass
@@ -103,8 +102,8 @@ class Waiting:
 def waiting_for_a_decision(clinic: Clinic) -> list[Waiting]:
     """Patients on tacrolimus whose newest stored assessment asks for a decision, newest first.
 
-    A critical finding counts until it is answered: those that the order in force was signed over,
-    word for word the same, do not. Two queries; at most one more than are shown.
+    A critical finding counts until the signer of the dose in force has answered it. Two queries; at
+    most one more than are shown.
     """
     newest = (
         Assessment.objects.filter(patient=OuterRef("patient")).order_by("-at", "-pk").values("pk")
@@ -133,11 +132,8 @@ def waiting_for_a_decision(clinic: Clinic) -> list[Waiting]:
 
 
 def _waiting(assessment: Assessment, order: DoseOrder | None) -> Waiting:
-    advice = json.loads(assessment.advice_text)
-    answered = set()
-    if order is not None:
-        signed_over = json.loads(order.assessment.advice_text)
-        answered = {(each["code"], each["message"]) for each in signed_over["findings"]}
+    advice = assessment.advice
+    answered = charting.answered_in(order)
     proposal = advice["proposal"] if order is None or order.assessment_id != assessment.pk else None
     return Waiting(
         patient=assessment.patient,
@@ -146,11 +142,19 @@ def _waiting(assessment: Assessment, order: DoseOrder | None) -> Waiting:
         findings=tuple(
             each
             for each in advice["findings"]
-            if each["severity"] in ("STOP", "WARN")
-            and (each["code"], each["message"]) not in answered
+            if (each["code"], each["message"]) not in answered
+            and (each["severity"] in ("STOP", "WARN") or _carries(each, proposal))
         ),
         since=assessment.at,
     )
+
+
+def _carries(finding: dict[str, Any], proposal: dict[str, Any] | None) -> bool:
+    """Whether the proposal of the whole advice is this finding's own."""
+    own = finding["proposal"]
+    if own is None or proposal is None:
+        return False
+    return all(own[key] == proposal[key] for key in ("action", "total_daily_mg"))
 
 
 def _dose_words(order: DoseOrder | None) -> str:
@@ -265,7 +269,7 @@ def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
     if check.book is not None and check.advice is not None:
         context |= {
             "tile_next": charting.next_trough_tile(check.advice, today),
-            "tiers": charting.tiers(check.advice, check.book),
+            "tiers": charting.tiers(check.advice, check.book, order),
         }
     return render(request, "chart.html", context)
 
