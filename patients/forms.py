@@ -65,7 +65,12 @@ PANELS = (
     ),
 )
 DRUG_FIELDS = ("route", "daily_dose_mg", "started_on", "stopped_on", "planned")
-HOURS = {"max_digits": 5, "decimal_places": 2, "min_value": Decimal(0), "max_value": Decimal(240)}
+HOURS: dict[str, Any] = {
+    "max_digits": 5,
+    "decimal_places": 2,
+    "min_value": Decimal(0),
+    "max_value": Decimal(240),
+}
 
 
 class YesNoField(forms.TypedChoiceField):
@@ -273,15 +278,14 @@ class ResultsForm(_LevelTiming):
         if not filled and not any(name.startswith("value_") for name in self.errors):
             self.add_error(None, "Enter at least one result.")
         hours = self.timing() if TACROLIMUS_LEVEL in filled else None
-        if "drawn_at" not in data:
-            return
-        for key in filled:
+        drawn_at = data.get("drawn_at")
+        for key in filled if drawn_at else ():
             level = key == TACROLIMUS_LEVEL
             result = Result(
                 analyte=self.analytes[key],
                 entered=data[f"value_{key}"],
                 unit=data.get(f"unit_{key}") or self.analytes[key].canonical_unit,
-                drawn_at=data["drawn_at"],
+                drawn_at=drawn_at,
                 hours_since_dose=hours if level else None,
                 assay=data.get("assay", "") if level else "",
             )

@@ -163,7 +163,12 @@ each_act = pytest.mark.parametrize("act", ACTS)
 def everything() -> list[object]:
     rows = [sorted(model.objects.values_list(), key=repr) for model in MODELS]
     histories = [model.history.count() for model in MODELS]
-    return [*rows, histories, sorted(FactsVersion.objects.values_list()), LedgerEntry.objects.count()]
+    return [
+        *rows,
+        histories,
+        sorted(FactsVersion.objects.values_list()),
+        LedgerEntry.objects.count(),
+    ]
 
 
 @each_act
@@ -270,18 +275,14 @@ def test_an_mrn_is_one_patient_of_a_clinic_but_may_recur_at_another(
 
 def test_who_the_person_is_changes_only_with_a_reason(patient: Patient, by: Signature) -> None:
     with pytest.raises(ValidationError) as error:
-        services.correct_patient(
-            patient=patient, family_name="Okoro", at=NOW, by=by.because("")
-        )
+        services.correct_patient(patient=patient, family_name="Okoro", at=NOW, by=by.because(""))
     assert "reason" in refused(error)
     services.correct_patient(patient=patient, pregnancy="PLANNING", at=NOW, by=by.because(""))
     changed = services.correct_patient(patient=patient, family_name="Okoro", at=NOW, by=by)
     assert (changed.family_name, changed.pregnancy) == ("Okoro", "PLANNING")
 
 
-def test_a_birth_date_after_something_on_record_is_refused(
-    patient: Patient, by: Signature
-) -> None:
+def test_a_birth_date_after_something_on_record_is_refused(patient: Patient, by: Signature) -> None:
     a_result(patient)
     with pytest.raises(ValidationError) as error:
         services.correct_patient(patient=patient, birth_date=TODAY, at=NOW, by=by)
@@ -529,9 +530,7 @@ def test_an_event_ends_once_and_not_before_it_began(patient: Patient, by: Signat
     with pytest.raises(services.AlreadyRecorded):
         an_event(patient)
     with pytest.raises(ValidationError) as error:
-        services.resolve_event(
-            event=row, resolved_on=TODAY - timedelta(days=1), at=NOW, by=by
-        )
+        services.resolve_event(event=row, resolved_on=TODAY - timedelta(days=1), at=NOW, by=by)
     assert "resolved_on" in refused(error)
     services.resolve_event(event=row, resolved_on=TODAY, at=NOW, by=by)
     with pytest.raises(services.NotCurrent):
