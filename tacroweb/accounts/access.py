@@ -145,31 +145,32 @@ def access_of(request: HttpRequest | Request) -> Access:
 
 
 def requires(
-    permission: Permission,
+    *permissions: Permission,
 ) -> Callable[
     [Callable[Concatenate[HttpRequest, P], HttpResponseBase]],
     Callable[Concatenate[HttpRequest, P], HttpResponseBase],
 ]:
-    """Guard a page: 403 with a sentence when the person's roles do not allow `permission`."""
+    """Guard a page: 403 with a sentence when the person's roles allow none of `permissions`."""
 
     def decorate(
         view: Callable[Concatenate[HttpRequest, P], HttpResponseBase],
     ) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
         @functools.wraps(view)
         def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-            check(access_of(request), permission)
+            check(access_of(request), *permissions)
             return view(request, *args, **kwargs)
 
-        guarded.permission = permission  # type: ignore[attr-defined]  # read by the house-rule test
+        guarded.permissions = permissions  # type: ignore[attr-defined]  # the house-rule test reads it
         return guarded
 
     return decorate
 
 
-def check(access: Access, permission: Permission) -> None:
-    """Raises `PermissionDenied`, saying what the role lacks."""
-    if not access.can(permission):
-        raise PermissionDenied(f"Your role ({access.role_names}) may not {permission.value}.")
+def check(access: Access, *permissions: Permission) -> None:
+    """Raises `PermissionDenied`, saying what the role lacks, when it allows none of these."""
+    if not any(map(access.can, permissions)):
+        lacking = " or ".join(permission.value for permission in permissions)
+        raise PermissionDenied(f"Your role ({access.role_names}) may not {lacking}.")
 
 
 class TokenAuthentication(authentication.BaseAuthentication):

@@ -39,8 +39,13 @@ class Act:
     rows: list[tuple[str, int]] = field(default_factory=list)
     subjects: list[str] = field(default_factory=list)  # of the rows, one by one
 
-    def wrote(self, row: models.Model, *, subject: str) -> None:
-        """Note one history or append-only row and whose record it belongs to."""
+    def wrote(self, row: models.Model, *, subject: str, reason: str) -> None:
+        """Note one history or append-only row and whose record it belongs to.
+
+        An act that was begun without a reason has the first one that a row was signed with.
+        """
+        if not self.by.reason:
+            self.by = self.by.because(reason)
         self.rows.append((row._meta.label_lower, row.pk))
         self.subjects.append(subject)
 

@@ -122,7 +122,7 @@ class AppendOnlyModel(SignedModel):
         super().save(*args, **kwargs)
 
     def _note(self, act: Act) -> None:
-        act.wrote(self, subject=self.audit_subject())
+        act.wrote(self, subject=self.audit_subject(), reason=self._signature.reason)  # type: ignore[union-attr]  # save() asked for it
 
 
 @receiver(pre_create_historical_record)
@@ -141,7 +141,11 @@ def _sign_history(*, instance: SignedModel, history_instance: Any, **kwargs: obj
 
 @receiver(post_create_historical_record)
 def _note_history(*, instance: SignedModel, history_instance: Any, **kwargs: object) -> None:
-    current_act().wrote(history_instance, subject=instance.audit_subject())
+    current_act().wrote(
+        history_instance,
+        subject=instance.audit_subject(),
+        reason=history_instance.history_change_reason,
+    )
 
 
 class LedgerChain(models.Model):

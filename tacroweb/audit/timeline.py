@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.urls import reverse
 
-from dosing.models import Assessment, DoseOrder, SignedOrder
+from dosing.models import Assessment, DoseOrder, Regimen, SignedOrder
 from patients.models import Observation
 from tacroweb.accounts.models import Clinic
 from tacroweb.numbers import format_decimal
@@ -183,7 +183,9 @@ def _readable(model: type[models.Model]) -> QuerySet[Any]:
     if model is Observation:
         return Observation.objects.select_related("analyte")
     if model is Assessment:
-        return Assessment.objects.only("pk", "public_id", "at")
+        return Assessment.objects.only("pk", "at")
+    if model is Regimen:
+        return Regimen.objects.select_related("patient")
     return model._base_manager.all()
 
 
@@ -209,12 +211,10 @@ def _row_change(
         )
     href = link = ""
     if tracked is DoseOrder and old is None:
-        href, link = _why(row), "Why this dose"
+        regimen: Any = related[Regimen][row.regimen_id]
+        href = reverse("dosing:why", args=[regimen.patient.public_id, row.public_id])
+        link = "Why this dose"
     return RowChange(_title(tracked, row, related), old is None, tuple(changes), href, link)
-
-
-def _why(row: Any) -> str:
-    return reverse("dosing:why", args=[row.public_id])
 
 
 def _title(tracked: type[models.Model], row: Any, related: Related) -> str:
@@ -301,7 +301,7 @@ def _sentence(text: str) -> str:
 
 
 def _assessments(keys: list[int], subject: str | None) -> Iterable[tuple[int, RowChange]]:
-    rows = Assessment.objects.select_related("rule_book").filter(pk__in=keys[:500])
+    rows = Assessment.objects.select_related("rule_book", "patient").filter(pk__in=keys[:500])
     rows = rows.defer("case_text", "advice_text", "rule_book__text")
     for row in rows:
         if subject in (None, row.audit_subject()):
@@ -309,7 +309,7 @@ def _assessments(keys: list[int], subject: str | None) -> Iterable[tuple[int, Ro
                 ("Asked", None, row.get_intent_display()),
                 ("Rule book", None, row.rule_book.version),
             )
-            href = reverse("dosing:assessment", args=[row.public_id])
+            href = reverse("dosing:assessment", args=[row.patient.public_id, row.public_id])
             yield row.pk, RowChange("Assessment", True, changes, href, "What it said")
 
 

@@ -186,15 +186,11 @@ def test_a_new_installation_begins_with_a_clinic_and_its_administrator(
         "--administrator=boss",
         "--password-stdin",
     )
-    access = access_for(
-        User.objects.get(username="boss"), at=timezone.now(), channel=Channel.WEB
-    )
+    access = access_for(User.objects.get(username="boss"), at=timezone.now(), channel=Channel.WEB)
     assert access.clinic.name == "West"
     assert access.roles == {Role.ADMINISTRATOR}
     with pytest.raises(CommandError):
-        call_command(
-            "create_clinic", "West", "--time-zone=Europe/Dublin", "--administrator=boss"
-        )
+        call_command("create_clinic", "West", "--time-zone=Europe/Dublin", "--administrator=boss")
     with pytest.raises(CommandError):
         call_command("create_clinic", "East", "--time-zone=Berlin", "--administrator=boss")
 

@@ -55,9 +55,7 @@ def test_eight_writers_leave_one_chain_without_a_break(clinic: Clinic, by: Signa
     assert verify().breaks == ()
 
 
-def test_the_first_two_acts_of_a_new_chain_may_come_together(
-    clinic: Clinic, by: Signature
-) -> None:
+def test_the_first_two_acts_of_a_new_chain_may_come_together(clinic: Clinic, by: Signature) -> None:
     assert not LedgerChain.objects.filter(name=by.chain).exists()
     at_once(2, lambda writer: registered(clinic=clinic, mrn=f"{writer}", by=by) and None)
     assert LedgerChain.objects.get(name=by.chain).head_seq == 2

@@ -178,6 +178,10 @@ def test_a_sign_in_may_note_itself_unsigned_but_nothing_else_of_a_person(by: Sig
 
 def test_the_history_row_bears_the_hand(clinic: Clinic, by: Signature) -> None:
     row = registered(clinic=clinic, mrn="1", by=by).history.get()
-    assert (row.history_actor, row.history_role, row.history_channel) == ("TacroWeb", "SYSTEM", "WEB")
+    assert (row.history_actor, row.history_role, row.history_channel) == (
+        "TacroWeb",
+        "SYSTEM",
+        "WEB",
+    )
     assert row.history_change_reason == "Because."
     assert row.history_request_id == by.request_id
