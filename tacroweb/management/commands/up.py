@@ -160,11 +160,13 @@ class Whole:
             os.environ["TACROWEB_DEMO"] = "1"
         if not os.environ.get("CELERY_BROKER_URL"):
             settings.CELERY_BROKER_URL = os.environ["CELERY_BROKER_URL"] = self._start_broker()
+        say("Preparing tables, static files, vocabulary and rules.")
         call_command("migrate", interactive=False, verbosity=0)
         self._collect_static()
         call_command("seed_vocabulary", verbosity=0)
         call_command("seed_rules", verbosity=0)
         if self.demo:
+            say("Looking after the fictional clinics: made on the first start, in half a minute.")
             call_command("demo", stdout=self.logins)
         connections.close_all()
 
