@@ -227,6 +227,10 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1/",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "RouteEnum": "patients.models.Route.choices",
+        "VaccineRouteEnum": "patients.models.VaccineRoute.choices",
+    },
 }
 
 # The broker only carries work; what is due lives in the database (monitoring).
