@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -17,6 +17,7 @@ from dosing.checks import (
     check_answers,
     check_dispensable,
     confirmations,
+    decision_of,
     in_words,
     open_confirmations,
 )
@@ -120,7 +121,7 @@ def reproduce(assessment: Assessment) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """An order as it would be signed: what it is, what must be confirmed, and its digest."""
+    """An order as it would be signed: what it is, what an unusual dose is asked, its digest."""
 
     meaning: Meaning
     product: Product
@@ -153,14 +154,11 @@ def review_order(
     meaning = meaning_of(regimen)
     last = open_order(regimen) if regimen else last_order(patient)
     decision, asked = _weigh(product, prescription, assessment=assessment, last=last, at=at)
-    unmet = open_confirmations(prescription, asked)
-    if "reason_text" in unmet:
-        raise DoseNotConfirmed(unmet["reason_text"], fields={"reason_text": unmet["reason_text"]})
     return Review(
         meaning=meaning,
         product=product,
         decision=decision,
-        asked={name: text for name, text in asked.items() if name != "reason_text"},
+        asked=asked,
         shown_sha256=shown_digest(meaning, product, prescription, assessment=assessment),
     )
 
@@ -411,11 +409,17 @@ def answers_text(answers: Mapping[str, Answer]) -> str:
     )
 
 
+def _at_clinic(patient: Patient, at: datetime) -> datetime:
+    """The moment in the offset that the clinic's clock has then, fixed: a stored case knows only
+    that offset, and must count the days of summer and winter alike when it is evaluated again."""
+    return at.astimezone(timezone(at.astimezone(patient.clinic.zone).utcoffset() or timedelta(0)))
+
+
 def _evaluated(
     patient: Patient, *, intent: Intent | None, book: RuleBook, at: datetime
 ) -> tuple[CaseFacts, Advice]:
     case = case_of(patient, intent=intent, book=book, at=at)
-    return case, assess(case, book, at=at.astimezone(patient.clinic.zone))
+    return case, assess(case, book, at=_at_clinic(patient, at))
 
 
 def _open(patient: Patient, *, by: Signature) -> int:
@@ -490,22 +494,27 @@ def _weigh(
     last: DoseOrder | None,
     at: datetime,
 ) -> tuple[Decision, dict[str, str]]:
-    """The decision and what must be confirmed; an unchanged proposal is never asked about."""
+    """The decision and what an unusual dose is asked; an unchanged proposal is never asked.
+
+    Words that are asked for must be there already: they belong to the order, not to its signing.
+    """
     book = engine_book(assessment.rule_book)
     check_dispensable(prescription, formulation=product.formulation, book=book)
-    decision = check_answers(prescription, assessment.advice)
-    if decision == Decision.ACCEPTED:
-        return decision, {}
-    case, _ = casefile.decode_case(assessment.case)
-    asked = confirmations(
-        prescription,
-        formulation=product.formulation,
-        last_total_mg=last.total_daily_mg if last else None,
-        case=case,
-        book=book,
-        at=at,
-    )
-    return decision, asked
+    asked: dict[str, str] = {}
+    if decision_of(prescription, assessment.advice) != Decision.ACCEPTED:
+        case, _ = casefile.decode_case(assessment.case)
+        asked = confirmations(
+            prescription,
+            formulation=product.formulation,
+            last_total_mg=last.total_daily_mg if last else None,
+            case=case,
+            book=book,
+            at=at,
+        )
+        if "reason_text" in open_confirmations(prescription, asked):
+            words = asked["reason_text"]
+            raise DoseNotConfirmed(words, fields={"reason_text": words})
+    return check_answers(prescription, assessment.advice), asked
 
 
 def _next_order(

@@ -292,7 +292,7 @@ def _placed(
         code = "TROUGH-VERY-HIGH" if high_alarm else "TROUGH-ABOVE-TARGET"
         return _outside(code, level, basis, regimen, case, book, at)
     words = f"Trough {level_words(level, at)}"
-    inputs = _inputs(level, regimen, book)
+    inputs = _inputs(level, regimen, book, at)
     aim = _target_words(regimen, book)
     if low_alarm or high_alarm:
         limit = "ALARM-LOW-NG-PER-ML" if low_alarm else "ALARM-HIGH-NG-PER-ML"
@@ -336,7 +336,7 @@ def _outside(
     at: datetime,
 ) -> tuple[Finding, ...]:
     """S9 with the dose that follows, or with the reason why none does."""
-    inputs = _inputs(level, regimen, book)
+    inputs = _inputs(level, regimen, book, at)
     kind = "Trough" if is_trough(level, book.index.windows.get(regimen.formulation)) else "Level"
     words = f"{kind} {level_words(level, at)}"
     if code == "TROUGH-TOXIC":
@@ -457,11 +457,13 @@ def _target_words(regimen: Regimen, book: RuleBook) -> str:
     return f"{shown(low)} to {shown(high)} ng/mL"
 
 
-def _inputs(level: Observation, regimen: Regimen, book: RuleBook) -> tuple[tuple[str, str], ...]:
+def _inputs(
+    level: Observation, regimen: Regimen, book: RuleBook, at: datetime
+) -> tuple[tuple[str, str], ...]:
     hours = level.hours_after_dose
     return (
         ("level_ng_per_ml", f"{level.comparator or ''}{shown(level.canonical, at_most=3)}"),
-        ("level_at", level.at.isoformat()),
+        ("level_at", level.at.astimezone(at.tzinfo).isoformat()),
         ("hours_since_dose", "not known" if hours is None else shown(hours)),
         ("target_ng_per_ml", _target_words(regimen, book)),
         ("total_daily_mg", shown(regimen.total_daily_mg, at_least=1)),
