@@ -215,8 +215,8 @@ def _fact(key: str, value: object) -> tuple[str, object]:
     text = {"True": "yes", "False": "no", "None": NOT_KNOWN}.get(text, text)
     for suffix, unit in UNITS:
         if key.endswith(suffix):
-            known_number = text[:1].isdigit() or text[:1] in "<>"
-            return _words(key.removesuffix(suffix)), f"{text}{NBSP}{unit}" if known_number else text
+            bare = (text[:1].isdigit() or text[:1] in "<>") and not text.endswith(unit)
+            return _words(key.removesuffix(suffix)), f"{text}{NBSP}{unit}" if bare else text
     return _words(re.sub("_(on|at)$", "", key)), text
 
 
@@ -347,6 +347,7 @@ def field(
     label: str = "",
     width: str = "",
     autofocus: bool = False,
+    mark_optional: bool = True,
 ) -> SafeString:
     """A form field with label, hint, error and unit, tied together for screen readers."""
     hint = str(bound.help_text) if hint is None else hint
@@ -368,6 +369,7 @@ def field(
             "hint": hint,
             "unit": unit,
             "width": width,
+            "optional": mark_optional and not bound.field.required,
             "described": " ".join(described),
             "is_checkbox": isinstance(bound.field.widget, CheckboxInput),
         },
