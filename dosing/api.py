@@ -211,7 +211,7 @@ class RegimenSerializer(serializers.ModelSerializer[Regimen]):
 
 
 class SigningSerializer(StrictKeys):
-    """What every signed act carries: the signer’s password; the digest of what was shown, if any."""
+    """What every signed act carries: the password, and the digest of what was shown, if any."""
 
     password = serializers.CharField(trim_whitespace=False, write_only=True)
     shown_sha256 = serializers.CharField(max_length=64, required=False, default="")

@@ -1,12 +1,10 @@
 """Data of the dosing tests, written by services."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 
 from dosing.checks import Answer, AnswerReason, Prescription, Product, questions
 from dosing.models import (
@@ -24,7 +22,6 @@ from dosing.services import assess_patient, order_dose, resume_regimen, start_re
 from patients.models import Patient
 from tests.factories import NOW, a_clinic, a_patient, a_signature
 
-ADVAGRAF = Product(formulation=Formulation.ER, brand="Advagraf")
 PROGRAF = Product(formulation=Formulation.IR, brand="Prograf")
 
 
@@ -97,13 +94,7 @@ def ordered(
 
 
 @pytest.fixture
-def rules(db: None) -> None:
-    """The rule books of this release, published."""
-    call_command("seed_rules", verbosity=0)
-
-
-@pytest.fixture
-def patient(rules: None) -> Patient:
+def patient(db: None) -> Patient:
     """A patient who could start tacrolimus, with no baseline results."""
     return a_patient(a_clinic())
 
@@ -112,8 +103,3 @@ def patient(rules: None) -> Patient:
 def on_tacrolimus(patient: Patient) -> Regimen:
     """A course of 1.5 + 1.5 mg that began thirty days before NOW."""
     return started(patient, at=NOW - timedelta(days=30)).regimen
-
-
-@pytest.fixture
-def count_queries(django_assert_max_num_queries: Any) -> Callable[..., Any]:
-    return django_assert_max_num_queries
