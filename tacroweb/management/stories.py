@@ -1,4 +1,4 @@
-"""The patients of the demonstration: invented people, told through the services in order of time."""
+"""The patients of the demonstration: invented people, told through the services day by day."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from dosing.checks import Answer, AnswerReason, Prescription, Product, questions
-from dosing.models import Assessment, Decision, Factor, Formulation, Intent, ReasonCode, Regimen
+from dosing.models import Assessment, Factor, Formulation, Intent, ReasonCode, Regimen
 from dosing.selectors import current_regimen
 from dosing.services import (
     assess_patient,
@@ -151,7 +151,7 @@ class Chart:
         self.results(days, values | {key: (value, PANEL[key][1]) for key, value in changed.items()})
 
     def level(self, days: int, value: str, *, hours: str | None = "12", **checks: str) -> None:
-        """A tacrolimus level in ng/mL, so many hours after the dose, with a few values beside it."""
+        """A tacrolimus level in ng/mL, hours after the dose, and a few values beside it."""
         at = self.when(days, RECORDED)
         drawn_at = self.when(days, DRAWN)
         level = Result(
@@ -294,9 +294,7 @@ class Chart:
         review_patient(patient=self.patient, at=at, by=by)
 
 
-def _prescription(
-    assessment: Assessment, code: ReasonCode, total: str, why: str
-) -> Prescription:
+def _prescription(assessment: Assessment, code: ReasonCode, total: str, why: str) -> Prescription:
     """The proposed dose, or `total` mg/day in two doses of 0.5 mg capsules, the larger first."""
     advice = assessment.advice
     proposal = advice["proposal"]
@@ -463,7 +461,7 @@ def _overdue(team: Team) -> None:
 
 def _titration(team: Team) -> None:
     """Raised four days ago after a low trough; the next one is due."""
-    chart = Chart(team, 22, "Yıldız, Deniz", "0043420876", date(1990, 3, 25), "MALE", "88", "183")
+    chart = Chart(team, 22, "Yilmaz, Deniz", "0043420876", date(1990, 3, 25), "MALE", "88", "183")
     chart.takes(22, "prednisolone", "45")
     chart.panel(20)
     chart.start(18, "4", "A little below the dose by weight, to be raised by level.")
