@@ -1,0 +1,58 @@
+"""`manage.py assess_case`: one advice a line, exit 2 for bad input, no database with --toml."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.engine.given import ROOT, SEED
+
+CASE = ROOT / "tests/cases/voriconazole-started.json"
+
+
+def assess_case(
+    *arguments: str, folder: Path, given: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """The command in an empty folder and environment: no key, no database, no var/."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "assess_case", *arguments],
+        cwd=folder,
+        env={"PATH": os.defpath, "HOME": str(folder), "TACROWEB_VAR": str(folder / "var")},
+        input=given,
+        capture_output=True,
+        check=False,
+    )
+
+
+def test_it_prints_one_advice_a_line_and_needs_no_database(tmp_path: Path) -> None:
+    done = assess_case(
+        "--toml", str(SEED), str(CASE), "-", folder=tmp_path, given=CASE.read_bytes()
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.decode().splitlines()
+    assert len(lines) == 2
+    assert lines[0] == lines[1]
+    advice = json.loads(lines[0])
+    assert advice["rule_book"] == "2026-01"
+    assert advice["proposal"]["total_daily_mg"] == "1.0"
+    assert advice["proposal"]["arithmetic"] == "3.0 mg/day × 1/3 = 1.0 mg/day"
+    assert not (tmp_path / "var").exists()
+
+
+def test_bad_input_ends_with_2_and_names_the_file_and_the_path(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.json"
+    bad.write_text(CASE.read_text(encoding="utf-8").replace('"voriconazole"', '"vorikonasol"'))
+    done = assess_case("--toml", str(SEED), str(bad), folder=tmp_path)
+    assert done.returncode == 2
+    assert b'bad.json: case.co_medications[1].drug: unknown drug "vorikonasol"' in done.stderr
+    assert done.stdout == b""
+
+
+def test_a_file_that_is_not_there_or_no_text_or_no_book_ends_with_2(tmp_path: Path) -> None:
+    missing = assess_case("--toml", str(SEED), str(tmp_path / "none.json"), folder=tmp_path)
+    assert (missing.returncode, b"none.json" in missing.stderr) == (2, True)
+    binary = assess_case("--toml", str(SEED), "-", folder=tmp_path, given=b"\xff\xfe")
+    assert (binary.returncode, b"not UTF-8" in binary.stderr) == (2, True)
+    no_book = assess_case("--toml", str(CASE), str(CASE), folder=tmp_path)
+    assert (no_book.returncode, b"not TOML" in no_book.stderr) == (2, True)
