@@ -217,7 +217,7 @@ def _fact(key: str, value: object) -> tuple[str, object]:
         if key.endswith(suffix):
             bare = (text[:1].isdigit() or text[:1] in "<>") and not text.endswith(unit)
             return _words(key.removesuffix(suffix)), f"{text}{NBSP}{unit}" if bare else text
-    return _words(re.sub("_(on|at)$", "", key)), text
+    return _words(key), text
 
 
 def _name_of(value: object) -> str:
