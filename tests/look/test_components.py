@@ -127,7 +127,8 @@ def test_an_engine_finding_goes_straight_into_the_card():
     said = words(html)
     assert said == (
         "Warning Voriconazole started: reduce to one third. Total 3.0 mg/day "
-        "Started on 01-Nov-2026 Trough Not known Change to 1 mg/day 0.5 mg in the morning, 0.5 mg in the evening "
+        "Started on 01-Nov-2026 Trough Not known Change to 1 mg/day "
+        "0.5 mg in the morning, 0.5 mg in the evening "
         "3.0 mg/day × 1/3 = 1.0 mg/day S40, S41 protocol · Seed 4.2 · INT-AZOLE-STARTED Review"
     )
     assert 'class="finding critical"' in html
