@@ -1,5 +1,6 @@
 """The banner that stands on every page about one patient."""
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 
@@ -19,9 +20,19 @@ def _as_kg(weight: Observation | None) -> Decimal | None:
     return Decimal(format_decimal(weight.value.quantize(Decimal("0.1"))))
 
 
-def banner_of(patient: Patient, *, today: date, href: str) -> Banner:
-    """Who the page is about, with the newest weight and eGFR: one query beside the patient's."""
-    results = newest(patient, "weight", "egfr")
+def banner_of(
+    patient: Patient,
+    *,
+    today: date,
+    href: str,
+    results: Mapping[str, Observation] | None = None,
+) -> Banner:
+    """Who the page is about, with the newest weight and eGFR: one query beside the patient's.
+
+    None for who has the newest results by analyte key at hand.
+    """
+    if results is None:
+        results = newest(patient, "weight", "egfr")
     weight, egfr = results.get("weight"), results.get("egfr")
     diagnosis = diagnosis_of(patient)
     disease = None

@@ -157,7 +157,7 @@ def answered_in(order: DoseOrder | None) -> dict[tuple[str, str], str]:
 def finding_card(found: Finding, book: RuleBook, proposal: Any) -> dict[str, Any]:
     """A finding as the page component shows it, without a proposal that stands above it already.
 
-    The message says who and what; of the inputs only the measured ones are repeated beside it.
+    Of the inputs only the measured ones that the message does not say itself stand beside it.
     """
     row = book.index.findings.get(found.code)
     return {
@@ -168,7 +168,11 @@ def finding_card(found: Finding, book: RuleBook, proposal: Any) -> dict[str, Any
         "source": found.source.removesuffix(" Needs local approval."),
         "origin": found.origin,
         "needs_local_approval": row is not None and row.needs_local_approval,
-        "inputs": [pair for pair in found.inputs if pair[0].endswith(tuple(dict(UNITS)))],
+        "inputs": [
+            (key, value)
+            for key, value in found.inputs
+            if key.endswith(tuple(dict(UNITS))) and value not in found.message
+        ],
         "proposal": None if found.proposal == proposal else found.proposal,
         "due": [test_words(test) for test in found.due_tests],
     }

@@ -15,14 +15,15 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from dosing.case import case_of
 from dosing.models import Assessment, DoseOrder, Meaning, Regimen, RegimenStatus, SignedOrder
 from dosing.rules.engine.advice import Advice
+from dosing.rules.engine.assess import assess
 from dosing.rules.engine.facts import TACROLIMUS_LEVEL, CaseFacts
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.starting import weight_kg
 from dosing.rules.selectors import published_book
 from dosing.selectors import ON_THERAPY, dose_steps, orders_of
-from dosing.services import advise
 from monitoring.selectors import (
     failed_reviews,
     last_sweep,
@@ -135,6 +136,12 @@ def _waiting(assessment: Assessment, order: DoseOrder | None) -> Waiting:
     advice = assessment.advice
     answered = charting.answered_in(order)
     proposal = advice["proposal"] if order is None or order.assessment_id != assessment.pk else None
+    if order is not None and order.regimen.status == RegimenStatus.HELD:
+        # The hold that is asked for stands already.
+        proposal = None if _asks_for_a_hold(proposal) else proposal
+        advice["findings"] = [
+            each for each in advice["findings"] if not _asks_for_a_hold(each["proposal"])
+        ]
     return Waiting(
         patient=assessment.patient,
         dose=_dose_words(order),
@@ -147,6 +154,10 @@ def _waiting(assessment: Assessment, order: DoseOrder | None) -> Waiting:
         ),
         since=assessment.at,
     )
+
+
+def _asks_for_a_hold(proposal: dict[str, Any] | None) -> bool:
+    return proposal is not None and proposal["action"] == "HOLD"
 
 
 def _carries(finding: dict[str, Any], proposal: dict[str, Any] | None) -> bool:
@@ -199,15 +210,17 @@ class Check:
 
 def check_now(patient: Patient, *, at: datetime) -> Check:
     """Ask the rule book in force. Whatever goes wrong is a failed check, never "nothing found"."""
-    book = None
+    book = case = None
     try:
         book = published_book()
-        case, advice = advise(patient, at=at)
+        case = case_of(patient, book=book, at=at)
+        advice = assess(case, book, at=at)
     except Refusal as refusal:
-        return Check(book=book, failure=refusal.message)
+        return Check(book=book, case=case, failure=refusal.message)
     except Exception:  # a chart without advice is better than none, and says that it is without
         log.exception("The check of patient %s failed", patient.public_id)
-        return Check(book=book, failure="The facts could not be put to the rule book.")
+        failure = "The facts could not be put to the rule book."
+        return Check(book=book, case=case, failure=failure)
     return Check(book=book, case=case, advice=advice)
 
 
@@ -231,10 +244,15 @@ def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
     results = charting.latest_results(rows)
     medicines = [charting.medicine(row, check.book, today) for row in co_medications_of(person)]
     events = list(events_of(person))
-    steps = dose_steps(person)
+    steps = dose_steps(person, orders)
     context: dict[str, Any] = {
         "patient": person,
-        "banner": banner_of(person, today=today, href=request.path),
+        "banner": banner_of(
+            person,
+            today=today,
+            href=request.path,
+            results={each.newest.analyte.key: each.newest for each in results},
+        ),
         "today": today,
         "check": check,
         "regimen": regimen,
@@ -250,7 +268,7 @@ def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
         "review_failure": review_failure(person),
         "tile_dose": charting.dose_tile(regimen, order, steps, _weight(check, at)),
     }
-    if check.book is not None:
+    if check.book is not None and check.case is not None:
         targets = levels.targets(regimens, check.book)
         placed = [
             levels.place(row, targets, at) for row in rows if row.analyte.key == TACROLIMUS_LEVEL

@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -11,11 +11,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from dosing.rules.models import RuleBook
 from monitoring.models import Review, SweepRun
+from patients.services import record_event
 from tacroweb.accounts.models import Clinic, User
 from tacroweb.accounts.roles import Role
-from tests.factories import a_clinic, a_person, takes
+from tacroweb.accounts.services import grant_role
+from tests.factories import a_clinic, a_patient, a_person, by_system, takes
 from tests.roof.conftest import ago, dose, hold, on_tacrolimus, reviewed, trough
 
 Browse = Callable[..., Client]
@@ -77,8 +78,6 @@ def test_a_critical_finding_waits_until_an_order_is_signed_over_it(
 
 
 def test_a_patient_without_tacrolimus_waits_for_nothing(clinic: Clinic, browse: Browse) -> None:
-    from tests.factories import a_patient
-
     reviewed(a_patient(clinic, at=ago(3)))
     assert "No dose decision is waiting" in text_of(browse(Role.NURSE))
 
@@ -152,11 +151,6 @@ def test_a_person_without_a_role_is_told_so(clinic: Clinic) -> None:
 
 
 def test_a_person_of_two_clinics_changes_between_them_and_to_no_other(clinic: Clinic) -> None:
-    from datetime import date
-
-    from tacroweb.accounts.services import grant_role
-    from tests.factories import by_system
-
     other, third = a_clinic(), a_clinic()
     on_tacrolimus(clinic, family_name="Mbeki")
     user: User = a_person(clinic, Role.NURSE)
@@ -195,5 +189,24 @@ def test_home_takes_at_most_twelve_queries_whatever_the_rows(
 
 
 def test_nobody_sees_home_without_signing_in(db: Any) -> None:
-    assert Client().get("/").url.startswith("/sign-in/")
-    assert RuleBook.objects.exists()
+    response = Client().get("/")
+    assert response.status_code == 302
+    assert response["Location"].startswith("/sign-in/")
+
+
+def test_a_hold_that_stands_waits_for_nothing(clinic: Clinic, browse: Browse) -> None:
+    patient = on_tacrolimus(clinic)
+    record_event(
+        patient=patient,
+        kind="INFECTION",
+        grade=3,
+        started_on=ago(2).date(),
+        at=ago(2),
+        by=by_system(clinic),
+    )
+    reviewed(patient)
+    client = browse(Role.PRESCRIBER)
+    assert "Hold tacrolimus" in text_of(client)
+    hold(patient, at=ago(1))
+    reviewed(patient)
+    assert "No dose decision is waiting" in text_of(client)
