@@ -1,4 +1,4 @@
-"""Patients and their facts in the API: registered, recorded, put right; nothing is edited or deleted.
+"""Patients and their facts in the API: registered, recorded, put right; nothing is deleted.
 
 Absent or null means "not known". Decimals are JSON strings, instants carry their offset, a key that
 is not read is an error. A correction is a POST that says why.
@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import QuerySet
 from django.utils import timezone
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -158,11 +158,12 @@ class SearchSerializer(StrictKeys):
     text = serializers.CharField(max_length=120)
 
 
-class AnalyteField(serializers.CharField):
+@extend_schema_field({"type": "string", "example": "potassium"})
+class AnalyteField(serializers.Field[Analyte, str, str, Any]):
     """An analyte by its key or LOINC code; its key in answers."""
 
-    def to_internal_value(self, data: Any) -> Any:
-        analyte = analyte_named(super().to_internal_value(data))
+    def to_internal_value(self, data: Any) -> Analyte:
+        analyte = analyte_named(data) if isinstance(data, str) else None
         if analyte is None:
             known = ", ".join(sorted(analytes().values_list("key", flat=True)))
             raise ValidationError(f"This analyte is not known. Known: {known}; or a LOINC code.")
@@ -321,18 +322,18 @@ class _Clinical(viewsets.GenericViewSet[M]):
     """What these resources share: the clinic's own rows, and a signature with the reason given."""
 
     lookup_value_regex = "[0-9]{1,18}"
+    queryset: Any = None
 
     def rows(self) -> QuerySet[M]:
         """The rows of the caller's clinic that stand."""
-        model: Any = self.queryset.model  # type: ignore[union-attr]
-        found: QuerySet[M] = model.objects.filter(
+        found: QuerySet[M] = self.queryset.model.objects.filter(
             patient__clinic=access_of(self.request).clinic, withdrawn=False
         )
         return found.select_related("patient__clinic")
 
     def get_queryset(self) -> QuerySet[M]:
         if getattr(self, "swagger_fake_view", False):
-            return self.queryset  # type: ignore[return-value]
+            return super().get_queryset()
         return self.rows()
 
     def read(self, serializer: type[serializers.Serializer[Any]], **kwargs: Any) -> dict[str, Any]:

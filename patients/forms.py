@@ -279,7 +279,9 @@ class ResultsForm(_LevelTiming):
             self.add_error(None, "Enter at least one result.")
         hours = self.timing() if TACROLIMUS_LEVEL in filled else None
         drawn_at = data.get("drawn_at")
-        for key in filled if drawn_at else ():
+        if drawn_at is None:
+            return
+        for key in filled:
             level = key == TACROLIMUS_LEVEL
             result = Result(
                 analyte=self.analytes[key],

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.paginator import Paginator
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -78,7 +78,7 @@ def _patient(request: HttpRequest, public_id: UUID) -> Patient:
 def _one(rows: models.QuerySet[M], pk: int) -> M:
     try:
         return rows.get(pk=pk)
-    except rows.model.DoesNotExist as error:
+    except ObjectDoesNotExist as error:
         raise Http404 from error
 
 
@@ -236,8 +236,8 @@ def _form_page(
 ) -> HttpResponse:
     if "seen" in form.fields and form.is_bound:
         # What was typed stays; saving it once more is then a decision made on the newer facts.
-        form.data = form.data.copy()
-        form.data["seen"] = str(facts_number(patient))  # type: ignore[index]  # a copy is writable
+        form.data = request.POST.copy()
+        form.data["seen"] = str(facts_number(patient))
     return _page(request, patient, "form.html", at, form=form, **context)
 
 

@@ -18,13 +18,14 @@ from .results import (
     withdraw_observation,
 )
 from .upload import ImportRefused, import_results
-from .vocabulary import save_analyte, save_drug, seed_rows
+from .vocabulary import add_unit, save_analyte, save_drug, seed_rows
 
 __all__ = [
     "AlreadyRecorded",
     "ImportRefused",
     "NotCurrent",
     "Result",
+    "add_unit",
     "correct_co_medication",
     "correct_observation",
     "correct_patient",

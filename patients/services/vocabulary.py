@@ -1,6 +1,6 @@
 """Maintaining the vocabulary: drugs, analytes and their units."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import OuterRef, Subquery
 
 from patients.models import Analyte, AnalyteUnit, Drug
+from patients.vocabulary import plain_unit
 from tacroweb.audit.ledger import service
 from tacroweb.audit.signature import Signature
 
@@ -34,26 +35,37 @@ def save_drug(*, drug: Drug, by: Signature) -> Drug:
 
 
 @service("Analyte of the vocabulary saved")
-def save_analyte(*, analyte: Analyte, units: Sequence[AnalyteUnit], by: Signature) -> Analyte:
-    """Add or change an analyte and any of its units. Needs a reason.
+def save_analyte(*, analyte: Analyte, by: Signature) -> Analyte:
+    """Change the names and limits of an analyte. Needs a reason.
 
-    A unit is never removed and the canonical unit never changes: stored results stand in them.
-    Raises `ValidationError`.
+    Its key and canonical unit stay: results are stored under them. Raises `ValidationError`.
     """
     need_reason(by)
-    if analyte.pk:
-        stands = Analyte.objects.get(pk=analyte.pk)
-        for name in ("key", "canonical_unit"):
-            if getattr(stands, name) != getattr(analyte, name):
-                raise ValidationError({name: "Results are stored under it: it cannot be changed."})
-    low, high = analyte.plausible_low, analyte.plausible_high
-    if low is not None and high is not None and low >= high:
-        raise ValidationError({"plausible_high": "The high limit must be above the low one."})
+    stands = Analyte.objects.get(pk=analyte.pk)
+    for name in ("key", "canonical_unit"):
+        if getattr(stands, name) != getattr(analyte, name):
+            raise ValidationError({name: "Results are stored under it: it cannot be changed."})
+    for kind in ("plausible", "reference"):
+        low, high = getattr(analyte, f"{kind}_low"), getattr(analyte, f"{kind}_high")
+        if low is not None and high is not None and low >= high:
+            raise ValidationError({f"{kind}_high": "The high limit must be above the low one."})
     analyte.sign(by).save()
-    for unit in units:
-        unit.analyte = analyte
-        unit.sign(by).save()
     return analyte
+
+
+@service("Unit of the vocabulary added")
+def add_unit(*, unit: AnalyteUnit, by: Signature) -> AnalyteUnit:
+    """Accept a further unit for an analyte, with its exact factor. Needs a reason.
+
+    A unit is never changed or removed: stored results were converted with it. Raises
+    `ValidationError`.
+    """
+    need_reason(by)
+    if unit.pk is not None:
+        raise ValidationError("Results were converted with this unit: it cannot be changed.")
+    unit.unit = plain_unit(unit.unit)
+    unit.sign(by).save()
+    return unit
 
 
 @service("Vocabulary seeded")
