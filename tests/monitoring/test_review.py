@@ -1,10 +1,11 @@
 """Due tests become tasks; results close them."""
 
+import threading
 from datetime import date, datetime, timedelta
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 
 from dosing.models import Assessment, Factor, ReasonCode
 from dosing.rules.engine.advice import DueTest
@@ -23,7 +24,8 @@ from monitoring.services import (
 from patients.models import CoMedication, Patient
 from patients.services import stop_co_medication, withdraw_fact, withdraw_observation
 from tacroweb.accounts.roles import Role
-from tacroweb.audit.models import LedgerEntry
+from tacroweb.audit.ledger import GENESIS
+from tacroweb.audit.models import LedgerChain, LedgerEntry
 from tests.factories import a_patient, a_signature, by_system, takes
 from tests.monitoring.conftest import START, level
 
@@ -242,25 +244,46 @@ def test_a_task_is_not_cancelled_without_a_reason_of_fitting_length(
 
 
 def test_when_the_ledger_cannot_be_written_no_task_is_opened(patient: Patient) -> None:
-    """A trigger of the database itself refuses the entry."""
-    _refuse_ledger_entries()
-    with pytest.raises(DatabaseError):
+    chain = LedgerChain.objects.get(name=by_system(patient.clinic).chain)
+    LedgerEntry.objects.create(  # the next entry's number is taken
+        chain=chain,
+        seq=chain.head_seq + 1,
+        recorded_at=START,
+        act="in the way",
+        text="",
+        prev_hash=GENESIS[:-1] + "f",
+        hash="f" * 64,
+    )
+    stored = Assessment.objects.count()
+    with pytest.raises(DatabaseError), transaction.atomic():
         review(patient, START)
     assert not MonitoringTask.objects.exists()
     assert not Review.objects.exists()
+    assert Assessment.objects.count() == stored
 
 
-def _refuse_ledger_entries() -> None:
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(
-                "ALTER TABLE audit_ledgerentry ADD CONSTRAINT none_more CHECK (seq < 0) NOT VALID"
-            )
-        else:
-            cursor.execute(
-                "CREATE TRIGGER none_more BEFORE INSERT ON audit_ledgerentry "
-                "BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
-            )
+@pytest.mark.django_db(transaction=True)
+def test_two_reviews_at_once_open_one_task(patient: Patient) -> None:
+    errors: list[BaseException] = []
+    ready = threading.Barrier(2)
+
+    def run() -> None:
+        try:
+            ready.wait()
+            review(patient, START)
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert MonitoringTask.objects.filter(patient=patient).count() == 1
+    assert MonitoringTask.history.count() == 1
 
 
 def test_tests_whose_windows_share_a_day_are_one_sample() -> None:
