@@ -12,16 +12,17 @@ from django.db import models
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.urls import reverse
 
+from dosing.checks import AnswerReason
 from dosing.models import Assessment, DoseOrder, Regimen, SignedOrder
-from patients.models import Observation
+from patients.models import Observation, Patient
 from tacroweb.accounts.models import Clinic
 from tacroweb.numbers import format_decimal
 from tacroweb.templatetags.components import UNITS
 from tacroweb.templatetags.quantities import NBSP, clinical_date, clinical_datetime, mg
 
-from .models import HistoryRow, LedgerEntry
+from .models import HistoryRow, LedgerEntry, LedgerSubject
 
-SHOWN_ROWS = 20  # of one act in a list of acts; the act's own page shows more
+SHOWN_ROWS = 8  # of one act in a list of acts; the act's own page shows more
 LONG_TEXT = 300
 
 CHANNELS = {
@@ -57,16 +58,12 @@ class ActLine:
     entry: LedgerEntry
     rows: list[RowChange] = field(default_factory=list)
     left_out: int = 0
+    patients: list[Patient] = field(default_factory=list)
 
     @property
     def channel(self) -> str:
         """The door, in words."""
         return CHANNELS.get(self.entry.channel, self.entry.channel)
-
-    @property
-    def by_person(self) -> bool:
-        """Was it a person, not the system itself?"""
-        return self.entry.actor_id is not None
 
 
 def visible_acts(clinic: Clinic) -> QuerySet[LedgerEntry]:
@@ -121,6 +118,21 @@ def in_words(
             else:
                 line.left_out += 1
     return lines
+
+
+def name_patients(lines: Sequence[ActLine], clinic: Clinic) -> None:
+    """Put on each line of a list of acts the clinic's patients whose records it touched."""
+    about = LedgerSubject.objects.filter(
+        entry__in=[line.entry.pk for line in lines], subject__startswith="patient:"
+    ).order_by("pk")
+    keys: dict[int, list[int]] = {}
+    for row in about:
+        keys.setdefault(row.entry_id, []).append(int(row.subject.partition(":")[2]))
+    shown = {pk for of_entry in keys.values() for pk in of_entry[:SHOWN_ROWS]}
+    patients = Patient.objects.filter(clinic=clinic).in_bulk(shown)
+    for line in lines:
+        named = keys.get(line.entry.pk, [])[:SHOWN_ROWS]
+        line.patients = [patients[pk] for pk in named if pk in patients]
 
 
 def _rows(label: str, keys: list[int], subject: str | None) -> Iterable[tuple[int, RowChange]]:
@@ -275,12 +287,12 @@ def _value(column: "models.Field[Any, Any]", value: Any, unit: str, related: Rel
 def _answers(text: str) -> str:
     """What was answered to each finding, one after the other."""
     try:
-        answers = json.loads(text)
         return "; ".join(
-            f"{key}: " + ", ".join(str(part) for part in said.values() if part)
-            for key, said in answers.items()
+            f"{key}: {AnswerReason(said['reason']).label}"
+            + (f" ({said['text']})" if said.get("text") else "")
+            for key, said in json.loads(text).items()
         )
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, KeyError, TypeError):
         return text
 
 

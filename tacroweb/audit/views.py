@@ -20,7 +20,7 @@ from tacroweb.accounts.roles import Permission
 
 from .forms import ActFilter, PatientSearch
 from .models import LedgerEntry
-from .timeline import CHANNELS, acts_about, in_words, visible_acts
+from .timeline import CHANNELS, acts_about, in_words, name_patients, visible_acts
 from .verify import check_entry
 
 PAGE = 25
@@ -49,10 +49,12 @@ def acts(request: HttpRequest) -> HttpResponse:
     """Every act of the clinic, filtered as asked."""
     form, found = _asked(request)
     page, older = _page(request, found)
+    lines = in_words(page)
+    name_patients(lines, access_of(request).clinic)
     return render(
         request,
         "audit/acts.html",
-        {"form": form, "search": PatientSearch(), "lines": in_words(page), "older": older},
+        {"form": form, "search": PatientSearch(), "lines": lines, "older": older},
     )
 
 
@@ -80,6 +82,7 @@ def entry(request: HttpRequest, entry: int) -> HttpResponse:
     """One act whole, with its place in the chain, checked while the page is made."""
     found = get_object_or_404(visible_acts(access_of(request).clinic), pk=entry)
     line = in_words([found], at_most=WHOLE)[0]
+    name_patients([line], access_of(request).clinic)
     rows = len(json.loads(found.text)["rows"])
     return render(
         request,

@@ -199,6 +199,9 @@ def test_acts_are_filtered_by_person_act_channel_and_day(
     by = a_signature(clinic, user=nurse, role=Role.NURSE)
     recorded(patient, "potassium", "4.1", "mmol/L", NOW, by=by)
 
+    page = auditor.get(reverse("audit:acts"), {"person": "nils"}).content.decode()
+    assert "OKAFOR, Amara" in page
+
     def shown(**asked: str) -> set[str]:
         page = auditor.get(reverse("audit:acts"), asked)
         assert page.status_code == 200
