@@ -8,6 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,12 +18,13 @@ from dosing.rules import casefile, toml_book  # noqa: E402 the path comes first
 from dosing.rules.engine.assess import assess  # noqa: E402 the path comes first
 
 ROUNDS, CALLS = 40, 25
-DRUGS = (
-    "prednisone voriconazole fluconazole amiodarone grapefruit lisinopril spironolactone omeprazole "
-    "co-trimoxazole aciclovir losartan metronidazole lansoprazole nifedipine azathioprine caspofungin "
-    "metoclopramide danazol isoniazid candesartan ranolazine amiloride valganciclovir ciprofloxacin "
-    "enalapril telmisartan cimetidine bosentan clotrimazole rifampin"
-).split()
+NEWEST = datetime.fromisoformat("2026-03-01T08:00:00+01:00")
+DRUGS = """
+prednisone voriconazole fluconazole amiodarone grapefruit lisinopril spironolactone omeprazole
+co-trimoxazole aciclovir losartan metronidazole lansoprazole nifedipine azathioprine caspofungin
+metoclopramide danazol isoniazid candesartan ranolazine amiloride valganciclovir ciprofloxacin
+enalapril telmisartan cimetidine bosentan clotrimazole rifampin
+""".split()  # noqa: SIM905 a list in words
 RESULTS = (
     ("tacrolimus-trough", "8.4", "ng/mL"),
     ("creatinine", "0.9", "mg/dL"),
@@ -47,10 +49,10 @@ def case_text() -> str:
             "analyte": analyte,
             "value": value,
             "unit": unit,
-            "at": f"2026-{1 + week // 4:02d}-{1 + week % 4 * 7:02d}T08:00:00+01:00",
+            "at": (NEWEST - timedelta(weeks=weeks)).isoformat(),
             "hours_since_dose": "12.0" if analyte == "tacrolimus-trough" else None,
         }
-        for week in range(10)
+        for weeks in range(10)
         for analyte, value, unit in RESULTS
     ]
     source = json.loads(

@@ -83,7 +83,7 @@ def test_a_result_keeps_its_comparator(text: str, comparator: str | None, value:
 
 @pytest.mark.parametrize("text", ["<", "<<2", "=5", "2<", "≤5", "<1,5", "< -1"])
 def test_a_result_is_as_strict_as_a_number(text: str) -> None:
-    with pytest.raises(NumberError, match=r"finite|plain"):
+    with pytest.raises(NumberError, match=r"\w"):
         parse_result(text)
 
 
@@ -108,7 +108,7 @@ def test_numbers_are_written_without_trailing_zeros_or_exponents(
 
 @pytest.mark.parametrize("value", [Decimal("NaN"), Decimal("Infinity"), Fraction(1, 3)])
 def test_what_plain_digits_cannot_say_is_refused(value: Decimal | Fraction) -> None:
-    with pytest.raises(ValueError, match=r"\w"):
+    with pytest.raises(ValueError, match=r"finite|plain"):
         format_decimal(value)
 
 

@@ -13,6 +13,7 @@ from dosing.rules.engine.advice import Action, Outcome, next_test
 from dosing.rules.engine.assess import assess
 from dosing.rules.engine.quantities import round_nearest, shown
 from dosing.rules.engine.rulebook import RatioRow, RuleBook
+from dosing.rules.engine.trough import troughs
 from tests.engine.given import (
     AT,
     advice,
@@ -332,3 +333,11 @@ def test_a_book_that_contradicts_itself_is_refused(table: str, change: Any, says
 
 def _zero(row: RatioRow) -> RatioRow:
     return replace(row, denominator=0)
+
+
+def test_the_troughs_are_the_levels_with_the_right_hours_newest_first() -> None:
+    good, older = level("7"), level("8", at=AT - timedelta(days=9))
+    mistimed = level("9", at=AT, hours_since_dose=Decimal(3))
+    given_case = case(observations=(mistimed, older, good))
+    assert troughs(given_case, book(), AT) == (good, older)
+    assert troughs(case(regimen=None, observations=(good,)), book(), AT) == ()

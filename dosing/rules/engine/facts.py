@@ -260,10 +260,10 @@ class Observation:
                 raise ValueError("the last dose cannot be later than the sample")
 
     @property
-    def hours_after_dose(self) -> Fraction | None:
+    def hours_after_dose(self) -> Decimal | Fraction | None:
         """Hours between the last dose and the sample, stated or counted; None if not known."""
         if self.hours_since_dose is not None:
-            return Fraction(self.hours_since_dose)
+            return self.hours_since_dose
         if self.last_dose_at is not None:
             elapsed = self.at - self.last_dose_at
             return Fraction(elapsed.days * 86_400 + elapsed.seconds, 3600)

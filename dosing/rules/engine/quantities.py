@@ -53,12 +53,14 @@ def round_nearest(
 
 def shown(value: Decimal | Fraction, *, at_least: int = 0, at_most: int = 2) -> str:
     """`value` in plain digits, `at_least` to `at_most` decimals, a leading zero, no exponent."""
-    exact = Fraction(value)
-    scaled = round(exact * 10**at_most)
-    whole, decimals = divmod(abs(scaled), 10**at_most)
+    numerator, denominator = value.as_integer_ratio()
+    scaled, rest = divmod(abs(numerator) * 10**at_most, denominator)
+    if 2 * rest > denominator or (2 * rest == denominator and scaled % 2):  # half to even
+        scaled += 1
+    whole, decimals = divmod(scaled, 10**at_most)
     digits = str(decimals).zfill(at_most) if at_most else ""
     kept = digits.rstrip("0").ljust(at_least, "0")
-    sign = "-" if scaled < 0 else ""
+    sign = "-" if numerator < 0 < scaled else ""
     return f"{sign}{whole}.{kept}" if kept else f"{sign}{whole}"
 
 

@@ -6,7 +6,7 @@ from dosing.rules.engine.advice import DueTest, Finding, next_test, raised
 from dosing.rules.engine.facts import CaseFacts, Intent, RegimenStatus
 from dosing.rules.engine.quantities import day
 from dosing.rules.engine.rulebook import BaselineItemRow, RuleBook
-from dosing.rules.engine.trough import troughs
+from dosing.rules.engine.trough import newest_trough
 
 
 def baseline(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
@@ -62,7 +62,11 @@ def _gap(item: BaselineItemRow, case: CaseFacts, at: datetime) -> str | None:
 def first_trough(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
     """S23, D1: once therapy has begun, the first trough after 72 h on an unchanged dose."""
     regimen = case.regimen
-    if regimen is None or regimen.status is not RegimenStatus.ACTIVE or troughs(case, book, at):
+    if (
+        regimen is None
+        or regimen.status is not RegimenStatus.ACTIVE
+        or newest_trough(case, book, at)
+    ):
         return ()
     if regimen.dose_since is None:
         return ()

@@ -119,10 +119,18 @@ def troughs(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Observation,
     return tuple(level for level in levels(case, at) if is_trough(level, window))
 
 
+def newest_trough(case: CaseFacts, book: RuleBook, at: datetime) -> Observation | None:
+    """The newest level that is a trough by its hours."""
+    if case.regimen is None:
+        return None
+    window = book.index.windows.get(case.regimen.formulation)
+    return next((level for level in levels(case, at) if is_trough(level, window)), None)
+
+
 def last_trough_on(case: CaseFacts, book: RuleBook, at: datetime) -> date | None:
     """The day of the newest trough: it answers the tests that were due by then."""
-    known = troughs(case, book, at)
-    return known[0].at.astimezone(at.tzinfo).date() if known else None
+    newest = newest_trough(case, book, at)
+    return None if newest is None else newest.at.astimezone(at.tzinfo).date()
 
 
 def target(regimen: Regimen, book: RuleBook) -> tuple[Fraction, Fraction]:
@@ -136,10 +144,9 @@ def target(regimen: Regimen, book: RuleBook) -> tuple[Fraction, Fraction]:
 
 def high_since(case: CaseFacts, book: RuleBook, at: datetime, since: date) -> Observation | None:
     """The newest trough if it was drawn after the day `since` and is above the target (S47)."""
-    known = troughs(case, book, at)
-    if not known or case.regimen is None:
+    newest = newest_trough(case, book, at)
+    if newest is None or case.regimen is None:
         return None
-    newest = known[0]
     _, high = target(case.regimen, book)
     if newest.at.astimezone(at.tzinfo).date() > since and values(newest).above(high):
         return newest
@@ -228,9 +235,8 @@ def level_bands(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding,
     known = levels(case, at)
     if regimen is None or not known:
         return ()
-    window = book.index.windows.get(regimen.formulation)
     newest = known[0]
-    placed = next((level for level in known if is_trough(level, window)), None)
+    placed = newest_trough(case, book, at)
     basis = next(
         (level for level in known if why_not(level, regimen, case, book, at) is None), None
     )
