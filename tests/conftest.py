@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -21,6 +22,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import TransactionTestCase
 from pytest_django import DjangoDbBlocker
+from xdist.scheduler import LoadScopeScheduling
 
 from tacroweb.audit.append_only import drop_triggers
 
@@ -54,13 +56,26 @@ def pytest_report_header() -> str:
     return f"database: {connection.vendor}; browser: {chromium() or 'none'}"
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The browser tests share one site, and so one worker."""
     for item in items:
         if item.path.is_relative_to(BROWSER_TESTS):
             item.add_marker(pytest.mark.browser)
-            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+class OneProductAWorker(LoadScopeScheduling):
+    """Deals tests out one by one, but those that share a running product all to one worker.
+
+    xdist's own groups have no effect under pytest 9.2, which no longer keeps a test's id where
+    xdist 3.8 changes it.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        shared = ("tests/browser/", "tests/test_up.py")
+        return next((scope for scope in shared if nodeid.startswith(scope)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneProductAWorker:
+    return OneProductAWorker(config, log)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

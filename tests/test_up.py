@@ -15,7 +15,6 @@ from django.conf import settings
 
 from .conftest import ROOT, Product
 
-pytestmark = pytest.mark.xdist_group("up")  # one product for them all
 StartProduct = Callable[..., Product]
 
 
