@@ -235,13 +235,19 @@ class OrderForm(forms.Form):
     def _ask(self, question: Question) -> None:
         name = f"answer_{question.key}"
         if question.acknowledge:
-            self.fields[name] = forms.BooleanField(label="I have seen this", required=False)
+            self.fields[name] = forms.BooleanField(
+                label="I have seen this", error_messages={"required": "Say that you have seen it."}
+            )
             return
         reasons = [
             ("", "Choose an answer"),
             *(each for each in AnswerReason.choices if each[0] != AnswerReason.ACKNOWLEDGED),
         ]
-        self.fields[name] = forms.ChoiceField(label="Your answer", choices=reasons, required=False)
+        self.fields[name] = forms.ChoiceField(
+            label="Your answer",
+            choices=reasons,
+            error_messages={"required": "Answer this finding."},
+        )
         self.fields[f"{name}_text"] = forms.CharField(
             label="In words", required=False, max_length=LONGEST
         )
@@ -273,12 +279,10 @@ class OrderForm(forms.Form):
 
     def _answers(self) -> Iterator[tuple[str, Answer]]:
         for question in self.questions:
-            given = self.cleaned_data[f"answer_{question.key}"]
-            if not given:
-                continue
             if question.acknowledge:
                 yield question.key, Answer(reason=AnswerReason.ACKNOWLEDGED)
             else:
+                given = self.cleaned_data[f"answer_{question.key}"]
                 text = self.cleaned_data[f"answer_{question.key}_text"]
                 yield question.key, Answer(reason=AnswerReason(given), text=text)
 

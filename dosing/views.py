@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -70,6 +71,7 @@ from tacroweb.accounts.roles import Permission
 from tacroweb.fields import show_error
 from tacroweb.numbers import format_decimal
 from tacroweb.refusals import Refusal
+from tacroweb.templatetags.quantities import clinical_date, clinical_datetime
 
 TYPED = "typed_orders"  # in the session: what was typed on an assessment that went stale
 ACTS: dict[Meaning, tuple[str, str, str]] = {
@@ -142,7 +144,7 @@ def assess(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires(Permission.READ_PATIENTS)
+@requires(Permission.READ_PATIENTS, Permission.READ_AUDIT)
 def assessment(request: HttpRequest, patient: uuid.UUID, assessment: uuid.UUID) -> HttpResponse:
     """The findings, the proposal and the order form; a POST comes back from the review to edit."""
     person = _patient(request, patient)
@@ -312,7 +314,7 @@ def _summary(
             )
         )
     rows.append(("Reason", prescription.reason))
-    rows.append(("Against the proposal", reviewed.decision.label))
+    rows.append(("Decision", reviewed.decision.label))
     rows.append(("Rule book", made.rule_book.version))
     return rows
 
@@ -473,7 +475,7 @@ def resume(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
 
 
 @require_safe
-@requires(Permission.READ_PATIENTS)
+@requires(Permission.READ_PATIENTS, Permission.READ_AUDIT)
 def why(request: HttpRequest, patient: uuid.UUID, order: uuid.UUID) -> HttpResponse:
     """One order explained: the facts as they stood, the advice, the answers, the signature."""
     person = _patient(request, patient)
@@ -498,7 +500,10 @@ def why(request: HttpRequest, patient: uuid.UUID, order: uuid.UUID) -> HttpRespo
             for finding in advice["findings"]
         ],
         "facts": list(_facts(made.case)),
-        "case": made.case,
+        "drugs": _dated(made.case["co_medications"]),
+        "results": _dated(made.case["observations"]),
+        "events": _dated(made.case["events"]),
+        "vaccines": _dated(made.case["immunisations"]),
         "reproduces": reproduce(made),
     }
     return render(request, "dosing/why.html", context)
@@ -522,16 +527,50 @@ def _facts(case: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, objec
     """The facts of a stored case that hold one value each, under their headings."""
     for name in ("patient", "diagnosis", "regimen"):
         if case[name]:
-            yield (
-                name.capitalize(),
-                [(key.replace("_", " "), _plain(value)) for key, value in case[name].items()],
-            )
+            yield name.capitalize(), [_fact(key, value) for key, value in case[name].items()]
 
 
-def _plain(value: object) -> object:
+_UNITS = {
+    "_ng_per_ml": "ng/mL",
+    "_mg_per_day": "mg/day",
+    "_mg": "mg",
+    "_kg": "kg",
+    "_cm": "cm",
+}
+
+
+def _fact(key: str, value: object) -> tuple[str, object]:
+    """`weight_kg: "61.5"` as "Weight" and "61.5 kg"; days and instants as they are read here."""
+    shown_value: object = value
+    for suffix, unit in _UNITS.items():
+        if key.endswith(suffix) and value is not None:
+            key, shown_value = key.removesuffix(suffix), f"{value} {unit}"
+            break
     if isinstance(value, bool):
-        return "yes" if value else "no"
-    return value
+        shown_value = "Yes" if value else "No"
+    elif value is not None and key.endswith(("_on", "_date")):
+        shown_value = clinical_date(date.fromisoformat(str(value)))
+    elif value is not None and key == "dose_since":
+        shown_value = clinical_datetime(datetime.fromisoformat(str(value)))
+    return key.replace("_", " ").capitalize(), shown_value
+
+
+def _dated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a stored case with their days and instants as such, for the page to print."""
+    return [
+        {
+            name: value
+            and (
+                date.fromisoformat(value)
+                if name.endswith("_on")
+                else datetime.fromisoformat(value)
+                if name in ("at", "last_dose_at")
+                else value
+            )
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
