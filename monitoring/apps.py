@@ -4,6 +4,7 @@ from django.apps import AppConfig
 
 LISTENER = "monitoring"
 
+
 class MonitoringConfig(AppConfig):
     name = "monitoring"
 

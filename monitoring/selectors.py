@@ -38,7 +38,7 @@ class Worklist:
 
 def tasks_of(clinic: Clinic) -> QuerySet[MonitoringTask]:
     """All tasks of the clinic's patients, with patient, analyte and assessment."""
-    return MonitoringTask.objects.filter(patient__clinic=clinic).select_related(
+    return MonitoringTask.objects.filter(clinic=clinic).select_related(
         "patient", "analyte", "assessment"
     )
 
@@ -71,7 +71,7 @@ def open_tasks(patient: Patient) -> QuerySet[MonitoringTask]:
 def counts(clinic: Clinic, *, today: date) -> Counts:
     """The clinic's due tasks in one query."""
     found = MonitoringTask.objects.filter(
-        patient__clinic=clinic, status=TaskStatus.OPEN, due_on__lte=today + WEEK
+        clinic=clinic, status=TaskStatus.OPEN, due_on__lte=today + WEEK
     ).aggregate(
         overdue=Count("pk", filter=overdue(today)),
         today=Count("pk", filter=due_today(today)),

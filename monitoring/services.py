@@ -254,7 +254,9 @@ def _open_or_move(
         near.sort(key=lambda task: task.statements != sample.statements)
         task = near[0] if near else None
         if task is None:
-            task = MonitoringTask(patient=patient, analyte=analytes[sample.analyte])
+            task = MonitoringTask(
+                patient=patient, clinic=patient.clinic, analyte=analytes[sample.analyte]
+            )
         else:
             left.remove(task)
         task.statements = sample.statements

@@ -33,7 +33,7 @@ def tasks(request: HttpRequest) -> HttpResponse:
     choices = {
         "": ("All open", Q(status=TaskStatus.OPEN), None),
         "overdue": ("Overdue", overdue(today), found.overdue),
-        "today": ("Due today", due_today(today), found.today),
+        "today": ("Due now", due_today(today), found.today),
         "week": ("Due in 7 days", due_this_week(today), found.week),
     }
     due = request.GET.get("due", "")

@@ -353,7 +353,7 @@ def _long_course(team: Team) -> None:
         team, 252, "Okafor, Amara", "0041182207", date(1971, 3, 14), "FEMALE", "61.5", "162",
         allergy_status="RECORDED", allergies="Penicillin (rash)",
     )  # fmt: skip
-    chart.takes(252, "prednisolone", "40")
+    steroid = chart.takes(252, "prednisolone", "40")
     chart.takes(252, "co-trimoxazole", "480")
     chart.panel(248)
     chart.start(245, "2", "Low fixed start: creatinine rose on cyclosporine elsewhere.")
@@ -365,6 +365,8 @@ def _long_course(team: Team) -> None:
     chart.order(226, ReasonCode.LEVEL_LOW)
     chart.level(219, "6.3")
     chart.level(205, "7.1", potassium="4.5", creatinine="0.9")
+    chart.stops(204, steroid)
+    steroid = chart.takes(204, "prednisolone", "20")
     chart.level(191, "6.8")
     chart.level(177, "7.4")
     azole = chart.takes(174, "voriconazole", "400")
@@ -384,13 +386,18 @@ def _long_course(team: Team) -> None:
     chart.stops(118, rifampicin)
     chart.level(107, "4.6")
     chart.order(105, ReasonCode.LEVEL_LOW, "4", "Rifampicin wears off; 4.6 with two more weeks.")
-    chart.level(93, "6.4", potassium="4.6", creatinine="0.9")
+    chart.stops(94, steroid)
+    chart.takes(94, "prednisolone", "7.5")
+    chart.level(93, "6.4")
+    chart.panel(93, potassium="4.6", creatinine="0.9", cholesterol="212", triglycerides="168")
     chart.level(72, "7.0", hours=None)
     chart.takes(70, "diltiazem", "120")
     chart.level(51, "9.8")
     chart.order(48, ReasonCode.OTHER, "3", "Upper end of the target on diltiazem; trough rising.")
     chart.level(37, "7.3", potassium="4.7", creatinine="0.9")
-    chart.level(10, "7.0", potassium="5.3", creatinine="0.9")
+    chart.level(10, "7.0")
+    chart.panel(10, potassium="5.3", creatinine="0.9", cholesterol="205", triglycerides="151")
+    chart.results(10, {"weight": ("62.0", "kg"), "egfr": ("74", "mL/min/{1.73_m2}")})
 
 
 def _voriconazole_yesterday(team: Team) -> None:
@@ -560,5 +567,6 @@ def _steady(
     chart.panel(187)
     chart.start(183)
     for days, off in ((175, "-0.7"), (147, "0.4"), (91, "-0.3"), (19, "0")):
-        value = str(Decimal(trough) + Decimal(off))
-        chart.level(days, value, potassium="4.4", creatinine="0.9")
+        chart.level(days, str(Decimal(trough) + Decimal(off)))
+    chart.panel(18, potassium="4.4", creatinine="0.9")
+    chart.results(18, {"weight": (kg, "kg")})
