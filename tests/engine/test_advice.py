@@ -341,3 +341,41 @@ def test_the_troughs_are_the_levels_with_the_right_hours_newest_first() -> None:
     given_case = case(observations=(mistimed, older, good))
     assert troughs(given_case, book(), AT) == (good, older)
     assert troughs(case(regimen=None, observations=(good,)), book(), AT) == ()
+
+
+def test_after_an_inhibitor_has_stopped_a_raise_ends_at_the_dose_before_it() -> None:
+    given_case = case(
+        regimen=regimen(
+            morning_mg=Decimal("1.5"),
+            evening_mg=Decimal("1.0"),
+            dose_before_inhibitor_mg_per_day=Decimal(3),
+        ),
+        co_medications=(
+            drug("fluconazole", date(2026, 1, 1), stopped_on=TODAY - timedelta(days=9)),
+        ),
+        observations=(level("3.5"),),
+    )
+    assert "S52" in cited(advice(given_case))
+    assert proposed(advice(given_case)) == "CHANGE 3.0"
+    assert proposed(advice(replace(given_case, co_medications=()))) == "CHANGE 3.5"
+
+
+def test_on_therapy_without_a_regimen_an_interaction_could_not_be_checked() -> None:
+    given_case = case(regimen=None, co_medications=(drug("voriconazole"),))
+    answer = advice(given_case)
+    assert answer.outcome is Outcome.COULD_NOT_CHECK
+    assert {"S41"} <= cited(answer)
+    assert "S40" not in cited(answer)
+
+
+def test_the_inputs_of_a_finding_are_words() -> None:
+    unknown = case(intent=facts.Intent.START, regimen=None, diagnosis=facts.Diagnosis())
+    outside = next(each for each in advice(unknown).findings if "S6" in each.statements)
+    assert dict(outside.inputs) == {"ild": "not known", "sard": "not known"}
+    none = facts.Diagnosis(ild=False, sard=facts.Sard.NONE)
+    outside = next(
+        each
+        for each in advice(replace(unknown, diagnosis=none)).findings
+        if "S6" in each.statements
+    )
+    assert dict(outside.inputs) == {"ild": "no", "sard": "NONE"}

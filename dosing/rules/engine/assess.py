@@ -2,7 +2,15 @@
 
 from datetime import datetime, timezone
 
-from dosing.rules.engine import cautions, interactions, schedule, selection, starting, trough
+from dosing.rules.engine import (
+    cautions,
+    interactions,
+    schedule,
+    selection,
+    starting,
+    titration,
+    trough,
+)
 from dosing.rules.engine.advice import Advice, Finding, Outcome, reconcile
 from dosing.rules.engine.facts import CaseFacts
 from dosing.rules.engine.rulebook import RuleBook
@@ -21,7 +29,7 @@ TOPICS = (
     schedule.baseline,
     schedule.first_trough,
     trough.sample,
-    trough.level_bands,
+    titration.level_bands,
     interactions.interactions,
     interactions.grapefruit,
     cautions.serious_infection,

@@ -13,7 +13,7 @@ from dosing.rules.engine.advice import (
     raised,
 )
 from dosing.rules.engine.comedication import Change, Event, events, is_open, shown_name, taken_of
-from dosing.rules.engine.facts import CaseFacts, Regimen, RegimenStatus
+from dosing.rules.engine.facts import CaseFacts, Intent, Regimen, RegimenStatus
 from dosing.rules.engine.quantities import shown
 from dosing.rules.engine.rulebook import STRONG_INHIBITORS, DrugClass, RuleBook
 from dosing.rules.engine.trough import high_since, last_trough_on, level_words
@@ -26,7 +26,8 @@ def interactions(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding
     for event in events(case, book, at):
         if case.regimen is None:
             if event.change is not Change.STOPPED or is_open(event, book, at):
-                found += _before_start(event, book)
+                unchecked = case.intent is Intent.REVIEW  # on therapy, and the dose is not known
+                found += _before_start(event, book, unchecked=unchecked)
         elif event.change is Change.UNDATED:
             found += _undated(event, book)
         elif not is_open(event, book, at):
@@ -89,7 +90,7 @@ def _class_code(event: Event) -> str:
     return _CLASS_CODES[event.drug_class]
 
 
-def _before_start(event: Event, book: RuleBook) -> tuple[Finding, ...]:
+def _before_start(event: Event, book: RuleBook, *, unchecked: bool) -> tuple[Finding, ...]:
     """Before tacrolimus: what the class says, as WARN without a number; S40 has nothing to cut."""
     if event.change is Change.STOPPED:
         code = "INT-INDUCER-STOPPED" if event.drug_class is DrugClass.STRONG_INDUCER else None
@@ -100,6 +101,7 @@ def _before_start(event: Event, book: RuleBook) -> tuple[Finding, ...]:
             f"{event.words}: its effect is still fading, so the level of a constant dose will "
             f"{fading} over the first weeks. Check troughs closely.",
             inputs=event.inputs,
+            unchecked=unchecked,
         )
     kind = _class_code(event)
     if event.ingredient in book.index.hold_drugs:
@@ -109,6 +111,7 @@ def _before_start(event: Event, book: RuleBook) -> tuple[Finding, ...]:
             f"{event.words}. It is {_CLASS_WORDS['HOLD']}. Do not start tacrolimus while it is "
             "taken.",
             inputs=event.inputs,
+            unchecked=unchecked,
             proposal=doses.hold(f"do not start while {event.ingredient} is taken"),
         ) + _strong_class_at_start(event, book)
     return raised(
@@ -116,6 +119,7 @@ def _before_start(event: Event, book: RuleBook) -> tuple[Finding, ...]:
         f"INT-{kind}-AT-START",
         f"{event.words}. It is {_CLASS_WORDS[kind]}.",
         inputs=event.inputs,
+        unchecked=unchecked,
     )
 
 

@@ -75,3 +75,12 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 def day(on: date) -> str:
     """A date as people read it in the clinic, 02-Nov-2026."""
     return f"{on.day:02d}-{_MONTHS[on.month - 1]}-{on.year:04d}"
+
+
+def said(fact: bool | StrEnum | None) -> str:
+    """A fact as the inputs of a finding show it; None is not known."""
+    if fact is None:
+        return "not known"
+    if isinstance(fact, StrEnum):
+        return fact.value
+    return "yes" if fact else "no"

@@ -5,7 +5,7 @@ from datetime import datetime
 from dosing.rules.engine.advice import Effect, Finding, raised
 from dosing.rules.engine.comedication import taken_of
 from dosing.rules.engine.facts import CaseFacts, Intent, Line, Sard
-from dosing.rules.engine.quantities import shown
+from dosing.rules.engine.quantities import said, shown
 from dosing.rules.engine.rulebook import DrugClass, RuleBook
 
 _NAMES = {
@@ -42,7 +42,7 @@ def outside(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...
         "SEL-OUTSIDE-PROTOCOL",
         f"{why}: this is outside the protocol, which does not say that tacrolimus may be used. "
         "Safety findings are still given.",
-        inputs=(("ild", str(case.diagnosis.ild)), ("sard", str(case.diagnosis.sard))),
+        inputs=(("ild", said(case.diagnosis.ild)), ("sard", said(case.diagnosis.sard))),
         effect=Effect.BARS_START,
     )
 
@@ -61,7 +61,7 @@ def summary(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...
         f"{shown(number['TARGET-LOW-NG-PER-ML'])} to {shown(number['TARGET-HIGH-NG-PER-ML'])} "
         "ng/mL, and combine it with a corticosteroid. At baseline and regularly: tacrolimus level, "
         "blood pressure, glucose, potassium, magnesium, lipids, blood count, renal function.",
-        inputs=(("sard", str(case.diagnosis.sard)),),
+        inputs=(("sard", said(case.diagnosis.sard)),),
     )
 
 
@@ -101,7 +101,7 @@ def _myositis(case: CaseFacts, book: RuleBook) -> tuple[Finding, ...]:
         "SEL-FIRST-LINE",
         "Tacrolimus is a conditionally recommended first-line option for myositis with "
         "interstitial lung disease.",
-        inputs=(("sard", str(diagnosis.sard)), ("line", str(diagnosis.line))),
+        inputs=(("sard", said(diagnosis.sard)), ("line", said(diagnosis.line))),
     )
     reasons = [
         words
@@ -117,8 +117,8 @@ def _myositis(case: CaseFacts, book: RuleBook) -> tuple[Finding, ...]:
             "SEL-FAVOURED",
             f"Tacrolimus is particularly favoured here: {' and '.join(reasons)}.",
             inputs=(
-                ("anti_mda5", str(diagnosis.anti_mda5)),
-                ("severe_at_presentation", str(diagnosis.severe_at_presentation)),
+                ("anti_mda5", said(diagnosis.anti_mda5)),
+                ("severe_at_presentation", said(diagnosis.severe_at_presentation)),
             ),
         )
     return found
