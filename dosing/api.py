@@ -337,7 +337,8 @@ class AssessmentViewSet(_Dosing[Assessment]):
     permissions_for = {**_READ, "create": Permission.ASSESS}
 
     def rows(self) -> QuerySet[Assessment]:
-        return assessments_at(access_of(self.request).clinic)
+        found = assessments_at(access_of(self.request).clinic)
+        return found.defer("case_text", "advice_text") if self.action == "list" else found
 
     def get_serializer_class(self) -> type[serializers.BaseSerializer[Any]]:
         return AssessmentSerializer if self.action == "list" else WholeAssessmentSerializer

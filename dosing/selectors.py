@@ -12,6 +12,8 @@ from dosing.models import Assessment, DoseOrder, Meaning, Regimen, RegimenStatus
 from patients.models import Patient
 from tacroweb.accounts.models import Clinic
 
+# The long texts: fetched where they are read, not with every row of a list.
+_OF_ORDER = ("assessment__case_text", "assessment__advice_text", "assessment__rule_book__text")
 ON_THERAPY = (RegimenStatus.ACTIVE, RegimenStatus.HELD)
 
 
@@ -51,14 +53,21 @@ def orders_of(patient: Patient) -> QuerySet[DoseOrder]:
     return (
         DoseOrder.objects.filter(regimen__patient=patient)
         .select_related("regimen", "assessment__rule_book", "signature")
+        .defer(*_OF_ORDER)
         .order_by("-since", "-pk")
     )
 
 
 def orders_at(clinic: Clinic) -> QuerySet[DoseOrder]:
     """Every order of the clinic's patients."""
-    return DoseOrder.objects.filter(regimen__patient__clinic=clinic).select_related(
-        "regimen__patient", "assessment__rule_book", "signature__assessment"
+    return (
+        DoseOrder.objects.filter(regimen__patient__clinic=clinic)
+        .select_related("regimen__patient", "assessment__rule_book", "signature__assessment")
+        .defer(
+            *_OF_ORDER,
+            "signature__assessment__case_text",
+            "signature__assessment__advice_text",
+        )
     )
 
 
@@ -69,8 +78,10 @@ def regimens_at(clinic: Clinic) -> QuerySet[Regimen]:
 
 def assessments_at(clinic: Clinic) -> QuerySet[Assessment]:
     """Every stored assessment of the clinic's patients."""
-    return Assessment.objects.filter(patient__clinic=clinic).select_related(
-        "patient__clinic", "rule_book"
+    return (
+        Assessment.objects.filter(patient__clinic=clinic)
+        .select_related("patient__clinic", "rule_book")
+        .defer("rule_book__text")
     )
 
 
@@ -93,9 +104,7 @@ def signatures_of(patient: Patient) -> QuerySet[SignedOrder]:
     )
 
 
-def dose_steps(
-    patient: Patient, orders: Iterable[DoseOrder] | None = None
-) -> tuple[DoseStep, ...]:
+def dose_steps(patient: Patient, orders: Iterable[DoseOrder] | None = None) -> tuple[DoseStep, ...]:
     """The doses over time, oldest first, each order cut where tacrolimus was held (two queries).
 
     One query for who has `orders_of` the patient at hand.

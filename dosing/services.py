@@ -113,9 +113,15 @@ def assess_patient(*, patient: Patient, intent: Intent, at: datetime, by: Signat
 
 
 def reproduce(assessment: Assessment) -> bool:
-    """Whether the stored facts with the stored book give the stored advice, byte for byte."""
-    case, at = casefile.decode_case(assessment.case)
-    advice = assess(case, engine_book(assessment.rule_book), at=at)
+    """Whether the stored facts with the stored book give the stored advice, byte for byte.
+
+    Not either when the facts or the book cannot be read any more.
+    """
+    try:
+        case, at = casefile.decode_case(assessment.case)
+        advice = assess(case, engine_book(assessment.rule_book), at=at)
+    except ValueError:
+        return False
     return canonical(casefile.encode_advice(advice)) == assessment.advice_text
 
 

@@ -149,23 +149,28 @@ def assessment(request: HttpRequest, patient: uuid.UUID, assessment: uuid.UUID) 
     """The findings, the proposal and the order form; a POST comes back from the review to edit."""
     person = _patient(request, patient)
     made = _assessment(person, assessment)
-    meaning = meaning_of(current_regimen(person))
+    regimen = current_regimen(person)
+    meaning = meaning_of(regimen)
     if request.method == "POST":
         return _assessment_page(request, person, made, OrderForm(made, meaning, request.POST))
     typed = request.session.get(TYPED, {}).get(str(made.public_id))
-    initial = typed or _proposed(made, meaning)
+    initial = typed or _first_doses(made, regimen)
     return _assessment_page(request, person, made, OrderForm(made, meaning, initial=initial))
 
 
-def _proposed(made: Assessment, meaning: Meaning) -> dict[str, Any]:
+def _first_doses(made: Assessment, regimen: Regimen | None) -> dict[str, Any]:
     """The doses that the form begins with: the proposal, else for a resumption the dose before."""
     proposal = made.advice["proposal"] or {}
-    if meaning == Meaning.STARTED or proposal.get("morning_mg") is None:
+    if regimen is None:
         return {}
-    return {
-        "morning_mg": Decimal(proposal["morning_mg"]),
-        "evening_mg": Decimal(proposal["evening_mg"]),
-    }
+    if proposal.get("morning_mg") is not None:
+        return {
+            "morning_mg": Decimal(proposal["morning_mg"]),
+            "evening_mg": Decimal(proposal["evening_mg"]),
+        }
+    if regimen.status == RegimenStatus.HELD and (order := open_order(regimen)):
+        return {"morning_mg": order.morning_mg, "evening_mg": order.evening_mg}
+    return {}
 
 
 def _assessment_page(

@@ -246,6 +246,7 @@ def test_hold_and_resume(on_tacrolimus: Regimen) -> None:
     page = client.get(reverse("dosing:resume", args=[patient.public_id])).content.decode()
     assert "pneumonia" in page
     made = assess(client, patient)
+    assert 'name="morning_mg" value="1.5"' in client.get(url("assessment", made)).content.decode()
     assert sign(client, made, typed(made, "1", "1", reason_code="RESUMED")).status_code == 302
     assert SignedOrder.objects.latest("pk").meaning == Meaning.RESUMED
 
