@@ -1,4 +1,4 @@
-"""What the evidence costs on PostgreSQL: acts appended by 8 writers, the chain checked, all verified.
+"""What the evidence costs on PostgreSQL: acts of 8 writers, the chain checked, all verified.
 
 Runs on the server of DATABASE_URL, in a database of its own, else on a PostgreSQL started for it
 (without fsync, as for the tests). Prints one line a figure; exit 1 when a chain breaks or a figure
