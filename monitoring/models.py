@@ -91,14 +91,13 @@ class Review(models.Model):
     """
 
     patient = models.OneToOneField(Patient, on_delete=models.PROTECT, related_name="review")
+    clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, related_name="+")
     at = models.DateTimeField()
     facts_version = models.PositiveBigIntegerField(null=True, help_text="of the last success")
     failure = models.CharField(max_length=300, blank=True)
 
     class Meta:
-        indexes = (
-            models.Index(fields=("patient",), condition=~Q(failure=""), name="review_failed"),
-        )
+        indexes = (models.Index(fields=("clinic", "failure"), name="review_failed"),)
 
     def __str__(self) -> str:
         return f"review of patient {self.patient_id}: {self.failure or 'done'}"

@@ -124,7 +124,13 @@ def review_patient(*, patient: Patient, at: datetime, by: Signature) -> Assessme
         for task in tasks:
             _cancel(task, NOT_ASKED, at=at, by=by)
     Review.objects.update_or_create(
-        patient=patient, defaults={"at": at, "facts_version": facts.number, "failure": ""}
+        patient=patient,
+        defaults={
+            "clinic": patient.clinic,
+            "at": at,
+            "facts_version": facts.number,
+            "failure": "",
+        },
     )
     return assessment
 

@@ -61,8 +61,10 @@ def _reviewed(patient_id: int, *, by: Signature) -> str:
         words = error.message if isinstance(error, Refusal) else f"{type(error).__name__}: {error}"
         failure = " ".join(words.split())[:300]
         with suppress(DatabaseError):  # with no database there is no page to say it on either
+            patient = Patient.objects.get(pk=patient_id)
             Review.objects.update_or_create(
-                patient_id=patient_id, defaults={"at": at, "failure": failure}
+                patient=patient,
+                defaults={"clinic_id": patient.clinic_id, "at": at, "failure": failure},
             )
         return failure
     return ""

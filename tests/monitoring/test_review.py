@@ -312,7 +312,9 @@ def test_tests_whose_windows_share_a_day_are_one_sample() -> None:
 
 
 def test_a_review_that_worked_clears_an_earlier_failure(patient: Patient) -> None:
-    Review.objects.create(patient=patient, at=START, failure="No rule book is published.")
+    Review.objects.create(
+        patient=patient, clinic=patient.clinic, at=START, failure="No rule book is published."
+    )
     assert review_failure(patient)
     review(patient, START)
     assert review_failure(patient) == ""
