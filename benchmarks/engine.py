@@ -63,15 +63,16 @@ def case_text() -> str:
     return json.dumps(case)
 
 
-def median_seconds(work: Callable[[], object]) -> float:
-    """The median over the rounds of the mean time of one call."""
-    times = []
+def median_seconds(*works: Callable[[], object]) -> list[float]:
+    """The median over the rounds of the mean time of one call, each work in every round in turn."""
+    times: list[list[float]] = [[] for _ in works]
     for _ in range(ROUNDS):
-        begun = time.perf_counter()
-        for _ in range(CALLS):
-            work()
-        times.append((time.perf_counter() - begun) / CALLS)
-    return statistics.median(times)
+        for work, taken in zip(works, times, strict=True):
+            begun = time.perf_counter()
+            for _ in range(CALLS):
+                work()
+            taken.append((time.perf_counter() - begun) / CALLS)
+    return [statistics.median(taken) for taken in times]
 
 
 def main() -> None:
@@ -80,8 +81,7 @@ def main() -> None:
     seed = ROOT / "dosing/rules/seed/2026-01.toml"
     book = toml_book.read(seed.read_text(encoding="utf-8"))
     findings = len(assess(case, book, at=at).findings)
-    reading = median_seconds(lambda: json.loads(text))
-    assessing = median_seconds(lambda: assess(case, book, at=at))
+    reading, assessing = median_seconds(lambda: json.loads(text), lambda: assess(case, book, at=at))
     print(
         f"engine: assess {assessing * 1e6:.0f} us ({findings} findings), json.loads of the same "
         f"case {reading * 1e6:.0f} us, ratio {assessing / reading:.1f} (at most 15)"

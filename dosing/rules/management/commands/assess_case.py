@@ -55,6 +55,11 @@ def _book(version: str | None, toml: str | None) -> RuleBook:
         except ValueError as error:
             raise CommandError(f"{toml}: {error}", returncode=2) from error
     # Imported only here: with --toml no model and no database is touched.
-    from dosing.rules.selectors import book_version, published_book
+    from dosing.rules import models, selectors
 
-    return published_book() if version is None else book_version(version)
+    try:
+        return selectors.published_book() if version is None else selectors.book_version(version)
+    except selectors.NoPublishedBook as error:
+        raise CommandError(str(error), returncode=2) from error
+    except models.RuleBook.DoesNotExist as error:
+        raise CommandError(f"There is no rule book {version}.", returncode=2) from error

@@ -1,10 +1,14 @@
 """`manage.py assess_case`: one advice a line, exit 2 for bad input, no database with --toml."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
 
 from tests.engine.given import ROOT, SEED
 
@@ -56,3 +60,22 @@ def test_a_file_that_is_not_there_or_no_text_or_no_book_ends_with_2(tmp_path: Pa
     assert (binary.returncode, b"not UTF-8" in binary.stderr) == (2, True)
     no_book = assess_case("--toml", str(CASE), str(CASE), folder=tmp_path)
     assert (no_book.returncode, b"not TOML" in no_book.stderr) == (2, True)
+
+
+@pytest.mark.django_db
+def test_without_toml_the_stored_books_are_asked_and_a_missing_one_is_said() -> None:
+    texts = []
+    for arguments in ((), ("--book", "2026-01"), ("--toml", str(SEED))):
+        out = io.StringIO()
+        call_command("assess_case", *arguments, str(CASE), stdout=out)
+        texts.append(out.getvalue())
+    assert len(set(texts)) == 1
+    with pytest.raises(CommandError, match="There is no rule book 1999-01") as none:
+        call_command("assess_case", "--book", "1999-01", str(CASE), stdout=io.StringIO())
+    assert none.value.returncode == 2
+
+
+def test_with_toml_the_command_gives_what_the_subprocess_gives() -> None:
+    out = io.StringIO()
+    call_command("assess_case", "--toml", str(SEED), str(CASE), stdout=out)
+    assert json.loads(out.getvalue())["proposal"]["total_daily_mg"] == "1.0"
