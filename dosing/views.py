@@ -16,7 +16,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from dosing.checks import Answer, AnswerReason, Prescription, questions
 from dosing.forms import InterruptionForm, OrderForm, SignForm
@@ -120,11 +120,16 @@ def _of(patient: Patient) -> dict[str, Any]:
     }
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @requires(Permission.ASSESS)
 def assess(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
-    """Store an assessment and go to its page; what was typed on a stale one goes along."""
+    """Store an assessment and go to its page; what was typed on a stale one goes along.
+
+    A GET, as after signing in again, only leads back to the chart.
+    """
     person = _patient(request, patient)
+    if request.method != "POST":
+        return redirect(_chart(person))
     intent = Intent.REVIEW if current_regimen(person) else Intent.START
     try:
         made = assess_patient(
@@ -223,12 +228,14 @@ def _per_kg(made: Assessment, total_mg: Decimal | str | None) -> str:
     return f"{shown(Fraction(Decimal(total_mg)) / known[0], at_most=3)} mg/kg/day"
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @requires(Permission.ORDER)
 def review(request: HttpRequest, patient: uuid.UUID, assessment: uuid.UUID) -> HttpResponse:
     """What will be signed, read-only, with the password under it; or the form with its errors."""
     person = _patient(request, patient)
     made = _assessment(person, assessment)
+    if request.method != "POST":
+        return redirect("dosing:assessment", person.public_id, made.public_id)
     form = OrderForm(made, meaning_of(current_regimen(person)), request.POST)
     if not form.is_valid():
         return _assessment_page(request, person, made, form)
@@ -332,13 +339,15 @@ def _change(before_mg: Decimal, after_mg: Decimal) -> str:
     return f"{'+' if percent > 0 else '−'}{abs(percent)} %"
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @requires(Permission.ORDER)
 def sign(request: HttpRequest, patient: uuid.UUID, assessment: uuid.UUID) -> HttpResponse:
     """Sign what was reviewed and go to the chart; a second click finds its assessment stale."""
     person = _patient(request, patient)
     access = access_of(request)
     made = _assessment(person, assessment)
+    if request.method != "POST":
+        return redirect("dosing:assessment", person.public_id, made.public_id)
     regimen = current_regimen(person)
     form = OrderForm(made, meaning_of(regimen), request.POST)
     if not form.is_valid():

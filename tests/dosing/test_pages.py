@@ -308,3 +308,16 @@ def test_another_clinic_finds_nothing(on_tacrolimus: Regimen) -> None:
         assert client.get(href).status_code == 404
     href = reverse("dosing:why", args=[patient.public_id, order.public_id])
     assert client.get(href).status_code == 404
+
+
+def test_a_get_where_a_form_was_sent_leads_back_and_writes_nothing(
+    on_tacrolimus: Regimen,
+) -> None:
+    patient = on_tacrolimus.patient
+    client = signed_in(patient)
+    made = assess(client, patient)
+    for name in ("review", "sign"):
+        assert client.get(url(name, made))["Location"] == url("assessment", made)
+    href = reverse("dosing:assess", args=[patient.public_id])
+    assert client.get(href)["Location"] == reverse("chart", args=[patient.public_id])
+    assert Assessment.objects.filter(patient=patient).count() == 2
