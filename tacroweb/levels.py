@@ -78,6 +78,7 @@ class PlacedLevel:
             comparator=self.row.comparator,
             status=self.status,
             label=self.note,
+            href="#results",
         )
 
 
