@@ -294,7 +294,9 @@ def cancel_task(*, task: MonitoringTask, at: datetime, by: Signature) -> Monitor
         raise ValidationError({"reason": "Say why this test will not be done."})
     if len(reason) > NOTE_LENGTH:
         raise ValidationError({"reason": f"Say it in {NOTE_LENGTH} characters."})
-    task = MonitoringTask.objects.select_for_update().get(pk=task.pk)
+    # A review of the patient at the same moment would write the task as it read it: one waits.
+    FactsVersion.objects.select_for_update().get(patient=task.patient_id)
+    task = MonitoringTask.objects.select_related("patient", "analyte", "assessment").get(pk=task.pk)
     if task.status != TaskStatus.OPEN:
         raise TaskClosed(
             f"This task is closed already ({task.get_status_display().lower()}): nothing changed."
