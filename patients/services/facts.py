@@ -10,7 +10,7 @@ from django.db import models, transaction
 from django.db.models import F
 
 from patients.models import FactsVersion, Patient
-from patients.selectors import facts_number, today_at
+from patients.selectors import today_at
 from patients.signals import patient_changed
 from tacroweb.audit.signature import Signature
 from tacroweb.refusals import Refusal
@@ -31,24 +31,31 @@ class NotCurrent(Refusal):
     code = "not_current"
 
 
-def open_facts(patients: Iterable[Patient], *, by: Signature, seen: int | None = None) -> None:
-    """Take the patients' facts for writing: raise each version, whose row lock holds until commit,
-    and tell monitoring after it.
+def hold_facts(patients: Iterable[Patient], *, by: Signature, seen: int | None = None) -> None:
+    """Lock the patients' facts until commit, in one order, so that two imports cannot wait for each
+    other.
 
     Raises `PermissionDenied` when a patient belongs to another clinic than the signature's, and
-    `NotCurrent` when `seen` is given and the facts are not those of that version any more. The
-    locks are taken in one order, so that two imports cannot wait for each other.
+    `NotCurrent` when `seen` is given and the facts are not those of that version any more.
     """
-    for patient in sorted(patients, key=lambda patient: patient.pk):
-        if patient.clinic_id != by.clinic_id:
-            raise PermissionDenied("This patient belongs to another clinic.")
-        if not FactsVersion.objects.filter(patient=patient).update(number=F("number") + 1):
-            FactsVersion.objects.create(patient=patient, number=1)
-        if seen is not None and facts_number(patient) != seen + 1:
-            raise NotCurrent(
-                "The record of this patient changed while this page was open. Compare what stands "
-                "below with the chart, then save again."
-            )
+    ours = list(patients)
+    if any(patient.clinic_id != by.clinic_id for patient in ours):
+        raise PermissionDenied("This patient belongs to another clinic.")
+    held = FactsVersion.objects.select_for_update().filter(patient__in=ours).order_by("patient_id")
+    if any(seen not in (None, facts.number) for facts in held):
+        raise NotCurrent(
+            "The record of this patient changed while this page was open. Compare what stands "
+            "below with the chart, then save again."
+        )
+
+
+def open_facts(patients: Iterable[Patient], *, by: Signature, seen: int | None = None) -> None:
+    """Hold the patients' facts and raise their versions, for something is about to be written;
+    monitoring is told after the commit. Raises as `hold_facts`."""
+    ours = list(patients)
+    hold_facts(ours, by=by, seen=seen)
+    for patient in ours:
+        FactsVersion.objects.filter(patient=patient).update(number=F("number") + 1)
         transaction.on_commit(
             partial(patient_changed.send, sender=Patient, patient_id=patient.pk, by=by),
             robust=True,  # what was written stands, whatever happens to the review that follows

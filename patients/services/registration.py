@@ -24,7 +24,7 @@ from tacroweb.accounts.models import Clinic
 from tacroweb.audit.ledger import service
 from tacroweb.audit.signature import Signature
 
-from .facts import OLDEST_YEARS, need_reason, open_facts, refuse_if
+from .facts import OLDEST_YEARS, hold_facts, need_reason, open_facts, refuse_if
 from .results import Result, write_results
 
 IDENTITY = ("mrn", "family_name", "given_name", "birth_date", "sex")
@@ -122,7 +122,7 @@ def correct_patient(
     """
     if unknown := changes.keys() - {*IDENTITY, *CIRCUMSTANCES}:
         raise TypeError(f"A registration has no {', '.join(sorted(unknown))}.")
-    open_facts([patient], by=by, seen=seen)
+    hold_facts([patient], by=by, seen=seen)
     current = Patient.objects.select_related("clinic").get(pk=patient.pk)
     before = {name: getattr(current, name) for name in (*IDENTITY, *CIRCUMSTANCES)}
     for name, value in changes.items():
@@ -131,6 +131,7 @@ def correct_patient(
     changed = {name for name, value in before.items() if getattr(current, name) != value}
     if not changed:
         return current
+    open_facts([patient], by=by)
     if changed & set(IDENTITY):
         need_reason(by)
     if "birth_date" in changed and current.birth_date is not None:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 
 from patients.models import Analyte, Observation, Patient
 from patients.selectors import TACROLIMUS_LEVEL, analytes_by_name, patients_of
@@ -16,7 +16,7 @@ from tacroweb.audit.signature import Signature
 from tacroweb.fields import read_decimal, read_instant
 from tacroweb.refusals import Refusal
 
-from .facts import open_facts
+from .facts import hold_facts, open_facts
 from .results import Result, checked
 
 COLUMNS = ("mrn", "analyte", "value", "unit", "drawn_at", "hours_since_dose")
@@ -160,8 +160,10 @@ def import_results(*, clinic: Clinic, text: str, at: datetime, by: Signature) ->
     preview is not added again. Raises `ImportRefused` when a row is wrong, `ValidationError` when
     the file cannot be read, `PermissionDenied` for another clinic.
     """
+    if clinic.pk != by.clinic_id:
+        raise PermissionDenied("Results are imported at one's own clinic.")
     mrns = {cells.get("mrn", "") for _, cells in read_rows(text)}
-    open_facts(patients_of(clinic).filter(mrn__in=mrns), by=by)
+    hold_facts(patients_of(clinic).filter(mrn__in=mrns), by=by)
     plan = plan_import(clinic, text, at=at)
     if plan.wrong:
         first = next(row for row in plan.rows if row.outcome == ERROR)
@@ -169,9 +171,10 @@ def import_results(*, clinic: Clinic, text: str, at: datetime, by: Signature) ->
             f"Nothing was added: {plan.wrong} of {len(plan.rows)} rows are wrong. "
             f"Line {first.line}: {first.note}"
         )
-    for row in plan.rows:
-        if row.outcome == ADD and row.observation:
-            row.observation.sign(by).save()
+    added = [row.observation for row in plan.rows if row.outcome == ADD and row.observation]
+    open_facts({row.patient for row in added}, by=by)
+    for row in added:
+        row.sign(by).save()
     return plan
 
 

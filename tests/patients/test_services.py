@@ -282,6 +282,12 @@ def test_who_the_person_is_changes_only_with_a_reason(patient: Patient, by: Sign
     assert (changed.family_name, changed.pregnancy) == ("Okoro", "PLANNING")
 
 
+def test_a_registration_saved_unchanged_changes_no_fact(patient: Patient, by: Signature) -> None:
+    before = everything()
+    services.correct_patient(patient=patient, family_name=" Okafor ", at=NOW, by=by.because(""))
+    assert everything() == before
+
+
 def test_a_birth_date_after_something_on_record_is_refused(patient: Patient, by: Signature) -> None:
     a_result(patient)
     with pytest.raises(ValidationError) as error:

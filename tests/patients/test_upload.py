@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from patients.models import FactsVersion, Observation, Patient
-from patients.selectors import current_observations
+from patients.selectors import current_observations, facts_number
 from patients.services import (
     ImportRefused,
     correct_observation,
@@ -47,8 +47,11 @@ def test_the_same_file_twice_adds_nothing(patient: Patient, by: Signature) -> No
     done = import_results(clinic=patient.clinic, text=two(patient), at=NOW, by=by)
     assert (done.to_add, done.already_there) == (2, 0)
     assert LedgerEntry.objects.count() == entries + 1
+    before = facts_number(patient)
     again = import_results(clinic=patient.clinic, text=two(patient), at=NOW, by=by)
     assert (again.to_add, again.already_there) == (0, 2)
+    assert facts_number(patient) == before
+    assert LedgerEntry.objects.count() == entries + 1
     rows = current_observations(patient)
     assert {(row.analyte.key, row.entered) for row in rows} == {
         ("tacrolimus-trough", "7.0"),
