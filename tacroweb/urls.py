@@ -32,4 +32,5 @@ urlpatterns = [
     path("", include("dosing.urls")),
     path("", include("monitoring.urls")),
     path("", include("tacroweb.audit.urls")),
+    path("", include("tacroweb.accounts.urls")),
 ]

@@ -142,6 +142,7 @@ def test_every_api_view_names_a_permission_for_each_action() -> None:
 
 NOT_BY_ROLE = {
     "home": "every role has a home; what it shows follows the role",
+    "accounts:me": "one's own account",
     "switch-clinic": "to another of one's own clinics",
     "login": "signed out",
     "logout": "one's own session",
