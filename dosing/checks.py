@@ -18,7 +18,7 @@ from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.starting import weight_kg
 from tacroweb.refusals import Refusal
 
-CONFIRM_ABOVE = 2  # times the last total a day: asked once
+CONFIRM_FROM = 2  # times the last total a day: asked once
 TYPE_AGAIN_FROM = 10  # times the last total a day: the usual slip of a decimal point
 NEEDS_ANSWER = ("STOP", "WARN")
 NEEDS_ACKNOWLEDGEMENT = ("CAUTION",)
@@ -260,7 +260,7 @@ def confirmations(
     """What the prescriber is asked about an unusual dose: input -> sentence; empty for a usual one.
 
     The inputs are `reason_text` (above the guard of D21, or ten times the last total),
-    `typed_again_mg` (ten times: the total a day once more) and `confirmed` (more than twice).
+    `typed_again_mg` (ten times: the total a day once more) and `confirmed` (twice or more).
     """
     total = prescription.total_daily_mg
     numbers = book.index.numbers
@@ -282,7 +282,7 @@ def confirmations(
         if times >= TYPE_AGAIN_FROM:
             asked["typed_again_mg"] = f"{against}: type the total a day once more."
             asked.setdefault("reason_text", f"{against}: say in words why.")
-        elif times > CONFIRM_ABOVE:
+        elif times >= CONFIRM_FROM:
             asked["confirmed"] = f"{against}: confirm that this is meant."
     if formulation == Formulation.IR and prescription.evening_mg == 0:
         asked.setdefault(

@@ -443,14 +443,14 @@ def test_the_guard_by_weight_uses_the_newest_weight(patient: Patient) -> None:
 @pytest.mark.parametrize(
     ("morning", "evening", "asked"),
     [
-        ("3", "3", None),
-        ("3.5", "3", "confirmed"),
+        ("3", "2.5", None),
+        ("3", "3", "confirmed"),
         ("5", "5", "confirmed"),
         ("15", "14.5", "confirmed"),
         ("15", "15", "typed_again_mg"),
     ],
 )
-def test_more_than_twice_is_confirmed_and_ten_times_typed_again(
+def test_twice_the_dose_is_confirmed_and_ten_times_typed_again(
     on_tacrolimus: Regimen, morning: str, evening: str, asked: str | None
 ) -> None:
     made = assessed(on_tacrolimus.patient)
