@@ -14,8 +14,8 @@ from django.urls import reverse
 
 from dosing.checks import AnswerReason
 from dosing.models import Assessment, DoseOrder, Regimen, SignedOrder
-from patients.models import Observation, Patient
-from tacroweb.accounts.models import Clinic
+from patients.models import CoMedication, Observation, Patient
+from tacroweb.accounts.models import ApiToken, Clinic, Membership, User
 from tacroweb.numbers import format_decimal
 from tacroweb.templatetags.components import UNITS
 from tacroweb.templatetags.quantities import NBSP, clinical_date, clinical_datetime, mg
@@ -36,6 +36,14 @@ CHANNELS = {
 SHARED_SUBJECTS = ("drug:", "analyte:", "analyteunit:", "rulebook:")
 # What says nothing to a reader: keys, the record's owner (on the page already), secrets' digests.
 HIDDEN = {"id", "public_id", "patient", "digest", "history_user"}
+
+KINDS: dict[type[models.Model], str] = {
+    CoMedication: "Co-medication",
+    Observation: "Result",
+    User: "Person",
+    Membership: "Role",
+    ApiToken: "API token",
+}
 
 Change = tuple[str, str | None, str | None]
 
@@ -211,7 +219,9 @@ def _row_change(
     changes = []
     for column in fields:
         now, before = getattr(row, column.attname), getattr(old, column.attname, None)
-        if now in (None, "") if old is None else now == before:
+        # Of a new row, what is empty or a flag as it begins (not withdrawn) says nothing.
+        silent = (None, "", False) if column.has_default() else (None, "")
+        if now in silent if old is None else now == before:
             continue
         name, unit = _name_and_unit(column)
         changes.append(
@@ -231,7 +241,7 @@ def _row_change(
 
 def _title(tracked: type[models.Model], row: Any, related: Related) -> str:
     """What the row is and which one: "Co-medication: voriconazole"."""
-    kind = _sentence(str(tracked._meta.verbose_name))
+    kind = KINDS.get(tracked, _sentence(str(tracked._meta.verbose_name)))
     thing = tracked(
         **{
             column.attname: getattr(row, column.attname)
