@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from tacroweb.numbers import format_decimal
 from tacroweb.templatetags.components import Banner
+from tacroweb.templatetags.quantities import quantity
 
 from .models import AllergyStatus, Observation, Patient, Pregnancy, Sex
 from .selectors import age_on, diagnosis_of, newest
@@ -69,5 +70,5 @@ def banner_of(
         disease=disease or None,
         allergies=allergies,
         pregnancy=pregnancy,
-        egfr=f"{egfr.entered} {egfr.unit_entered}" if egfr else None,
+        egfr=quantity(egfr.entered, egfr.unit_entered) if egfr else None,
     )

@@ -190,13 +190,14 @@ def test_words(test: DueTest) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiers:
-    """The findings of an advice in the page's tiers; apart from them the gaps in the baseline, and
-    what the signer of the dose in force has answered."""
+    """The findings of an advice in the page's tiers; apart from them the gaps in the baseline with
+    their gate (S24), and what the signer of the dose in force has answered."""
 
     critical: tuple[dict[str, Any], ...]
     warning: tuple[dict[str, Any], ...]
     info: tuple[dict[str, Any], ...]
     baseline: tuple[dict[str, Any], ...]
+    gate: tuple[dict[str, Any], ...]
     answered: tuple[dict[str, Any], ...]
 
 
@@ -211,12 +212,18 @@ def tiers(advice: Advice, book: RuleBook, order: DoseOrder | None) -> Tiers:
             card["answer"] = answer
         elif found.code in book.index.baseline:
             tier = "baseline"
+            card["message"] = _capital(found.message.removeprefix("Before the first dose: "))
+            card["gaps"] = len(found.inputs)
+        elif found.code == "BASE-GATE":
+            tier = "gate"
+            # The list of what is missing stands right above it.
+            card["message"] = _capital(found.message.rpartition("): ")[2])
         elif found.severity >= Severity.WARN:
             tier = "critical"
         else:
             tier = "warning" if found.severity is Severity.CAUTION else "info"
         cards.setdefault(tier, []).append(card)
-    names = ("critical", "warning", "info", "baseline", "answered")
+    names = ("critical", "warning", "info", "baseline", "gate", "answered")
     return Tiers(**{name: tuple(cards.get(name, ())) for name in names})
 
 
@@ -238,7 +245,7 @@ class Result:
 
     @property
     def range_words(self) -> str:
-        """The reference range in the canonical unit; "" where none is kept."""
+        """The reference range, with its unit if that is not the result's; "" if none is kept."""
         analyte = self.newest.analyte
         low, high = analyte.reference_low, analyte.reference_high
         if low is not None and high is not None:
@@ -249,7 +256,18 @@ class Result:
             words = f"from {shown(low)}"
         else:
             return ""
-        return f"{words} {printed_unit(analyte.canonical_unit)}"
+        unit = analyte.canonical_unit
+        return words if unit == self.newest.unit_entered else f"{words} {printed_unit(unit)}"
+
+    @property
+    def before_words(self) -> str:
+        """The value before, with its unit where it is not the newest one's."""
+        before = self.before
+        if before is None:
+            return ""
+        if before.unit_entered == self.newest.unit_entered:
+            return before.entered
+        return quantity(before.entered, before.unit_entered)
 
     @property
     def flag(self) -> str:
@@ -358,9 +376,17 @@ def in_target_tile(placed: Sequence[PlacedLevel], target: Target | None, at: dat
     )
 
 
-def next_trough_tile(advice: Advice, today: date) -> Tile:
+def baseline_progress(gaps: Iterable[dict[str, Any]], book: RuleBook) -> tuple[int, int]:
+    """How many of the tests before the first dose are done, and of how many (S16-S22)."""
+    total = sum(len(items) for items in book.index.baseline.values())
+    return total - sum(card["gaps"] for card in gaps), total
+
+
+def next_trough_tile(advice: Advice, today: date, *, on_therapy: bool) -> Tile:
     """The day of the next level that the protocol asks for."""
     label = "Next trough due"
+    if not on_therapy:
+        return Tile(label=label, value="None", note="not on tacrolimus")
     levels = [test for test in advice.due_tests if test.analyte == TACROLIMUS_LEVEL]
     if not levels:
         return Tile(label=label, value="None", note="the protocol asks for none now")

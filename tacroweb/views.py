@@ -285,9 +285,13 @@ def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
             ),
         }
     if check.book is not None and check.advice is not None:
+        tiers = charting.tiers(check.advice, check.book, order)
         context |= {
-            "tile_next": charting.next_trough_tile(check.advice, today),
-            "tiers": charting.tiers(check.advice, check.book, order),
+            "tile_next": charting.next_trough_tile(
+                check.advice, today, on_therapy=regimen is not None
+            ),
+            "tiers": tiers,
+            "baseline_done": charting.baseline_progress(tiers.baseline, check.book),
         }
     return render(request, "chart.html", context)
 
