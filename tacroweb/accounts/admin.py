@@ -98,6 +98,12 @@ class PersonForm(SignedForm):
         model = User
         fields = ("username", "first_name", "last_name", "is_active")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is None:
+            self.fields["password"].required = True
+            self.fields["password"].help_text = "At least 12 characters."
+
     def write(self, access: Access) -> User:
         said = self.cleaned_data
         by = access.sign(said["reason"])

@@ -1,7 +1,16 @@
 """The back office: open to those whose roles maintain something in it, and to nobody else."""
 
+from typing import Any
+
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
 
 from .access import Access
 from .roles import Permission
@@ -31,3 +40,19 @@ class BackOffice(AdminSite):
 
     def has_permission(self, request: HttpRequest) -> bool:
         return may(request, *MAINTAINERS)
+
+    @method_decorator(never_cache)
+    @login_not_required
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The product's one sign-in page; who is signed in already is told what is lacking."""
+        if request.user.is_authenticated:
+            raise PermissionDenied("Your roles maintain nothing in the back office.")
+        return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
+
+    def password_change(  # type: ignore[override]  # a redirect instead of a page
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Changed on one's own account page, where it is a signed act."""
+        return redirect("accounts:me")

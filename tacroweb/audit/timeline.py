@@ -34,8 +34,8 @@ CHANNELS = {
 }
 # Of the installation's own chain, what every auditor may read: the vocabulary and the rules.
 SHARED_SUBJECTS = ("drug:", "analyte:", "analyteunit:", "rulebook:")
-# What says nothing to a reader: keys, the record's owner (on the page already), secrets' digests.
-HIDDEN = {"id", "public_id", "patient", "digest", "history_user"}
+# What says nothing to a reader: keys, whose record it is (on the page already), secrets' digests.
+HIDDEN = {"id", "public_id", "patient", "clinic", "digest"}
 
 KINDS: dict[type[models.Model], str] = {
     CoMedication: "Co-medication",

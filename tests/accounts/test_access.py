@@ -1,5 +1,6 @@
 """Who may do what, where and when; and that it ends at once."""
 
+import io
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -178,7 +179,7 @@ def test_a_person_without_a_role_is_told_so(client: Client, db: None) -> None:
 def test_a_new_installation_begins_with_a_clinic_and_its_administrator(
     db: None, monkeypatch, capsys
 ) -> None:
-    monkeypatch.setattr("sys.stdin.readline", lambda: f"{PASSWORD}\n", raising=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n"))
     call_command(
         "create_clinic",
         "West",
@@ -203,3 +204,16 @@ def test_the_command_prints_a_key_that_works(clinic: Clinic, nurse: User, capsys
             call_command("issue_api_token", *wrong)
     with pytest.raises(CommandError):
         call_command("issue_api_token", "nurse", "--scopes", "history:read", "--clinic=South")
+
+
+def test_a_lost_password_is_replaced_at_the_machine_with_a_reason(nurse: User, monkeypatch) -> None:
+    def typed(password: str) -> None:
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
+        call_command("set_password", "nurse", "--reason=Lost it.", "--password-stdin")
+
+    typed("Evening-chorus-43")
+    nurse.refresh_from_db()
+    assert nurse.check_password("Evening-chorus-43")
+    assert LedgerEntry.objects.latest("pk").reason == "Lost it."
+    with pytest.raises(CommandError):
+        typed("short")

@@ -159,3 +159,15 @@ def test_the_ledger_is_read_only_and_of_the_own_clinic(admin: Client, clinic: Cl
     assert admin.get(f"{url}/change/").status_code == 200
     assert admin.post(f"{url}/change/", {"reason": "another"}).status_code == 403
     assert admin.get(f"{url}/delete/").status_code == 403
+
+
+def test_the_back_office_has_no_sign_in_and_no_password_page_of_its_own(
+    clinic: Clinic, client: Client
+) -> None:
+    assert client.get("/admin/login/", {"next": "/admin/"}).url == "/sign-in/?next=/admin/"
+    client.force_login(a_person(clinic, Role.NURSE))
+    refused = client.get("/admin/", follow=True)
+    assert refused.status_code == 403
+    assert b"maintain nothing" in refused.content
+    client.force_login(a_person(clinic, Role.ADMINISTRATOR))
+    assert client.get("/admin/password_change/").url == "/account/"
