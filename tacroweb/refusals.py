@@ -2,7 +2,7 @@
 
 
 class Refusal(Exception):
-    """An act refused with a sentence that says what to do. Pages show it in the form; the API answers 409.
+    """An act refused with a sentence that says what to do: an error in the form, 409 in the API.
 
     Subclasses stand beside the service that raises them and set `code`. `fields` points at the
     inputs concerned, where there are any.

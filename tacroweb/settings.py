@@ -17,7 +17,7 @@ VAR_DIR = Path(os.environ.get("TACROWEB_VAR") or BASE_DIR / "var").resolve()
 
 
 def _flag(name: str, *, default: bool) -> bool:
-    """Read a yes/no variable; anything but 1/true/yes/on and 0/false/no/off is a mistake to report."""
+    """A yes/no variable; anything but 1/true/yes/on and 0/false/no/off is a mistake to report."""
     text = os.environ.get(name, "").strip().lower()
     if text in ("1", "true", "yes", "on"):
         return True
@@ -219,7 +219,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "TacroWeb API",
     "VERSION": "1",
-    "DESCRIPTION": "Tacrolimus in interstitial lung disease: facts, assessments, orders, tasks, history.",
+    "DESCRIPTION": "Tacrolimus in interstitial lung disease: facts, advice, orders, tasks, history.",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["tacroweb.accounts.access.SignedIn"],
     "SWAGGER_UI_DIST": "SIDECAR",
