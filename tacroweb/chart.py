@@ -51,22 +51,22 @@ from tacroweb.timeline import (
 # What a class of the rule book means for the level, how it looks, and its bar on the timeline.
 EFFECTS: dict[DrugClass, tuple[str, str, Kind]] = {
     DrugClass.STRONG_INHIBITOR_AZOLE: (
-        "Raises the level: strong CYP3A4 inhibitor (azole)",
+        "Raises the level: strong inhibitor (azole)",
         "critical",
         "strong inhibitor",
     ),
     DrugClass.STRONG_INHIBITOR: (
-        "Raises the level: strong CYP3A4 inhibitor",
+        "Raises the level: strong inhibitor",
         "critical",
         "strong inhibitor",
     ),
     DrugClass.MODERATE_INHIBITOR: (
-        "Raises the level: moderate CYP3A4 inhibitor",
+        "Raises the level: moderate inhibitor",
         "warning",
         "moderate inhibitor",
     ),
     DrugClass.STRONG_INDUCER: (
-        "Lowers the level: strong CYP3A4 inducer",
+        "Lowers the level: strong inducer",
         "critical",
         "strong inducer",
     ),
