@@ -219,7 +219,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "TacroWeb API",
     "VERSION": "1",
-    "DESCRIPTION": "Tacrolimus in interstitial lung disease: facts, advice, orders, tasks, history.",
+    "DESCRIPTION": "Tacrolimus in interstitial lung disease: facts, advice, orders, tasks.",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["tacroweb.accounts.access.SignedIn"],
     "SWAGGER_UI_DIST": "SIDECAR",
