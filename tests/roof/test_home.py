@@ -210,3 +210,13 @@ def test_a_hold_that_stands_waits_for_nothing(clinic: Clinic, browse: Browse) ->
     hold(patient, at=ago(1))
     reviewed(patient)
     assert "No dose decision is waiting" in text_of(client)
+
+
+def test_a_form_without_its_token_is_refused_in_plain_words(clinic: Clinic) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(a_person(clinic, Role.NURSE))
+    response = client.post("/switch-clinic/", {"clinic": clinic.pk})
+    assert response.status_code == 403
+    page = response.content.decode()
+    assert "This form is too old" in page
+    assert "<style" not in page
