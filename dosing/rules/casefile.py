@@ -42,6 +42,7 @@ _INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
     r"(Z|[+-][0-9]{2}:[0-9]{2})"
 )
+_CENTURIES = ("18", "19", "20", "21")  # further out, an offset can leave the calendar
 
 Choice = TypeVar("Choice", bound=StrEnum)
 Fact = TypeVar("Fact")
@@ -329,7 +330,7 @@ def _decimal(value: object, path: str) -> Decimal:
 def _day(value: object, path: str) -> date:
     text = _string(value, path)
     try:
-        if _DAY.fullmatch(text):
+        if _DAY.fullmatch(text) and text[:2] in _CENTURIES:
             return date.fromisoformat(text)
     except ValueError:
         pass
@@ -339,7 +340,7 @@ def _day(value: object, path: str) -> date:
 def _instant(value: object, path: str) -> datetime:
     text = _string(value, path)
     try:
-        if _INSTANT.fullmatch(text):
+        if _INSTANT.fullmatch(text) and text[:2] in _CENTURIES:
             return datetime.fromisoformat(text)
     except ValueError:
         pass

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from dosing.rules import casefile
 from dosing.rules.engine import doses, facts
-from dosing.rules.engine.advice import Action, Outcome, next_test
+from dosing.rules.engine.advice import Action, Outcome, next_test, raised, reconcile
 from dosing.rules.engine.assess import assess
 from dosing.rules.engine.quantities import round_nearest, shown
 from dosing.rules.engine.rulebook import RatioRow, RuleBook
@@ -370,12 +371,44 @@ def test_on_therapy_without_a_regimen_an_interaction_could_not_be_checked() -> N
 
 def test_the_inputs_of_a_finding_are_words() -> None:
     unknown = case(intent=facts.Intent.START, regimen=None, diagnosis=facts.Diagnosis())
-    outside = next(each for each in advice(unknown).findings if "S6" in each.statements)
+    outside = next(each for each in advice(unknown).findings if each.code == "SEL-NO-ILD")
+    assert outside.statements == ()
     assert dict(outside.inputs) == {"ild": "not known", "sard": "not known"}
     none = facts.Diagnosis(ild=False, sard=facts.Sard.NONE)
     outside = next(
         each
         for each in advice(replace(unknown, diagnosis=none)).findings
-        if "S6" in each.statements
+        if each.code == "SEL-NO-ILD"
     )
     assert dict(outside.inputs) == {"ild": "no", "sard": "NONE"}
+
+
+def test_the_dose_in_force_is_no_proposal_and_a_held_regimen_is_not_changed() -> None:
+    """Steps 4 and 5 of "One proposal", whatever a finding proposes."""
+    half = Fraction(1, 2)
+    same = raised(
+        book(),
+        "TROUGH-BELOW-TARGET",
+        "…",
+        proposal=doses.proposal(Action.CHANGE, Fraction(3), half, "3.0 mg/day"),
+    )
+    lower = raised(
+        book(),
+        "TROUGH-ABOVE-TARGET",
+        "…",
+        proposal=doses.proposal(Action.CHANGE, Fraction(2), half, "2.0 mg/day"),
+    )
+    assert reconcile(same, regimen()) is None
+    assert reconcile(lower, regimen(status=facts.RegimenStatus.HELD)) is None
+    chosen = reconcile(same + lower, regimen())
+    assert chosen is not None
+    assert chosen.total_daily_mg == 2
+    assert chosen.arithmetic == "2.0 mg/day (the lowest of 2.0 mg/day, 3.0 mg/day)"
+
+
+@pytest.mark.parametrize("year", ["0001", "1799", "2200", "9999"])
+def test_a_moment_at_the_end_of_the_calendar_is_refused(year: str) -> None:
+    """An offset could carry it out of the calendar."""
+    text = casefile.written(casefile.encode_case(case(), AT))
+    with pytest.raises(casefile.CaseError, match=r"case\.at: must be an instant"):
+        casefile.read_case(text.replace('"at":"2026', f'"at":"{year}'))

@@ -143,6 +143,7 @@ def _undated(event: Event, book: RuleBook) -> tuple[Finding, ...]:
         f"{event.words}: whether the dose was set for it could not be checked. It is "
         f"{_CLASS_WORDS[kind]}. Record the start date.",
         inputs=event.inputs,
+        effect=Effect.ASKS_FOR_LESS if kind in ("AZOLE", "STRONG", "HOLD") else Effect.NONE,
         unchecked=True,
     )
 
@@ -169,8 +170,8 @@ def _started(
         elif regimen.started_on is None or event.on >= regimen.started_on:
             found += _one_third(event, regimen, book)
     if event.drug_class in STRONG_INHIBITORS:
-        found += _strong(event, book, last_done)
-    return found
+        return found + _strong(event, book, last_done)
+    return found if unanswered else _boosted(event, book, last_done)
 
 
 def _one_third(event: Event, regimen: Regimen, book: RuleBook) -> tuple[Finding, ...]:
@@ -190,12 +191,19 @@ def _one_third(event: Event, regimen: Regimen, book: RuleBook) -> tuple[Finding,
     step = doses.step_mg(book, regimen.formulation)
     proposed: DoseProposal | None = None
     extra: tuple[Finding, ...] = ()
-    if regimen.status is RegimenStatus.HELD:
+    current = Fraction(regimen.total_daily_mg)
+    total = computed if step is None else doses.cut(original, share, step)
+    if total >= current:
+        message = (
+            f"{event.words}: it asks for {share.numerator}/{share.denominator} of the original "
+            f"dose, {sum_shown} mg/day. The present dose, {doses.mg(current)} mg/day, "
+            "is not above that, so no further cut is proposed."
+        )
+    elif regimen.status is RegimenStatus.HELD:
         message = f"{asked} when it is resumed ({sum_shown} mg/day). Tacrolimus is held now."
     elif step is None:
         message = f"{asked} ({sum_shown} mg/day). No dose is proposed for once-daily products."
     else:
-        total = doses.cut(original, share, step)
         if total < doses.lowest_mg_per_day(step):
             message = (
                 f"{asked}: {sum_shown} mg/day, which cannot be dispensed as two doses of "
@@ -251,6 +259,18 @@ def _hold(
         due_tests=next_test(book, "BOOSTER-STARTED", event.on, code, last_done=last_done),
         effect=Effect.ASKS_FOR_LESS,
         unchecked=regimen.dose_since is None,
+    )
+
+
+def _boosted(event: Event, book: RuleBook, last_done: date | None) -> tuple[Finding, ...]:
+    """S38 and the levels of D17b go on for a booster that the protocol does not list."""
+    code = "INT-BOOSTER-FOLLOW-UP"
+    return raised(
+        book,
+        code,
+        f"{event.words} and the dose was set since: go on checking levels.",
+        inputs=event.inputs,
+        due_tests=next_test(book, "BOOSTER-STARTED", event.on, code, last_done=last_done),
     )
 
 

@@ -24,7 +24,7 @@ def baseline(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ..
         found += raised(
             book,
             code,
-            f"Before the first dose: {'; '.join(f'{item.name} {gap}' for item, gap in gaps)}.",
+            f"Before the first dose: {'; '.join(_gap_words(item, gap) for item, gap in gaps)}.",
             inputs=tuple((item.analyte, gap) for item, gap in gaps),
             due_tests=tuple(
                 DueTest(
@@ -51,12 +51,16 @@ def _gap(item: BaselineItemRow, case: CaseFacts, at: datetime) -> str | None:
     """Why the item does not count as done; None if it does. Ages are whole days."""
     newest = case.newest(item.analyte, at)
     if newest is None:
-        return "is not recorded"
+        return "not recorded"
     drawn_on = newest.at.astimezone(at.tzinfo).date()
     age = at.date() - drawn_on
     if age <= timedelta(days=item.look_back_days):
         return None
-    return f"is {age.days} days old ({day(drawn_on)}, at most {item.look_back_days} days)"
+    return f"{age.days} days old ({day(drawn_on)}, at most {item.look_back_days} days)"
+
+
+def _gap_words(item: BaselineItemRow, gap: str) -> str:
+    return f"{item.name} {'are' if item.name.endswith('s') else 'is'} {gap}"
 
 
 def first_trough(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:

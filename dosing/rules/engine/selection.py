@@ -24,10 +24,15 @@ def outside_protocol(case: CaseFacts) -> bool:
 
 
 def outside(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
-    """S6: outside the protocol is an answer, and no starting dose is proposed."""
+    """S6: outside the protocol is an answer, and no starting dose is proposed.
+
+    S6 speaks of a known ILD; without one the answer is the same, and cites nothing.
+    """
     if not outside_protocol(case):
         return ()
+    code = "SEL-OUTSIDE-PROTOCOL"
     if case.diagnosis.ild is not True:
+        code = "SEL-NO-ILD"
         why = (
             "Interstitial lung disease is not recorded"
             if case.diagnosis.ild is None
@@ -39,7 +44,7 @@ def outside(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...
         why = "Interstitial lung disease without a rheumatic disease"
     return raised(
         book,
-        "SEL-OUTSIDE-PROTOCOL",
+        code,
         f"{why}: this is outside the protocol, which does not say that tacrolimus may be used. "
         "Safety findings are still given.",
         inputs=(("ild", said(case.diagnosis.ild)), ("sard", said(case.diagnosis.sard))),

@@ -273,9 +273,9 @@ def _titrate(
         f"{doses.mg(current)} mg/day × {shown(middle)}/{shown(observed, at_most=3)} = "
         f"{shown(computed, at_least=1)}"
         if observed
-        else f"{doses.mg(current)} mg/day"
+        else f"{doses.mg(current)} mg/day × {shown(1 + share)} = {shown(limit, at_least=1)}"
     )
-    if capped != computed or not observed:
+    if capped != computed:
         sum_shown += (
             f", limited to {sign}{shown(share * 100)} %"
             if capped == limit
@@ -287,9 +287,9 @@ def _titrate(
     if total < doses.lowest_mg_per_day(step):
         said = f"The dose that follows ({sum_shown}) cannot be dispensed."
         return None, said, _below_capsules(sum_shown, step, book)
-    given = doses.proposal(
-        Action.CHANGE, total, step, f"{sum_shown}{doses.rounded(computed, total)}"
-    )
+    said_already = capped == total and capped not in (computed, limit)
+    reached = "" if said_already else doses.rounded(computed, total)
+    given = doses.proposal(Action.CHANGE, total, step, f"{sum_shown}{reached}")
     return given, f"{given.arithmetic}: {given.taken}.", ()
 
 
@@ -306,10 +306,11 @@ def _inputs(
     level: Observation, regimen: Regimen, book: RuleBook, at: datetime
 ) -> tuple[tuple[str, str], ...]:
     hours = level.hours_after_dose
+    low, high = target(regimen, book)
     return (
         ("level_ng_per_ml", f"{level.comparator or ''}{shown(level.canonical, at_most=3)}"),
         ("level_at", level.at.astimezone(at.tzinfo).isoformat()),
         ("hours_since_dose", "not known" if hours is None else shown(hours)),
-        ("target_ng_per_ml", target_words(regimen, book)),
+        ("target_ng_per_ml", f"{shown(low)} to {shown(high)}"),
         ("total_daily_mg", shown(regimen.total_daily_mg, at_least=1)),
     )
