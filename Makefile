@@ -43,7 +43,7 @@ check: .venv/dev.stamp
 		ALLOWED_HOSTS=tacroweb.example HTTPS=1 $(PY) manage.py check --deploy --fail-level WARNING
 
 bench: .venv/dev.stamp
-	$(PY) -m benchmarks
+	@for name in engine pages ledger; do $(PY) -m benchmarks.$$name || exit 1; done
 
 LOCK := CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile $(if $(UPGRADE),--upgrade)
 lock: .venv/dev.stamp
