@@ -197,7 +197,7 @@ def _one_third(event: Event, regimen: Regimen, book: RuleBook) -> tuple[Finding,
         message = (
             f"{event.words}: it asks for {share.numerator}/{share.denominator} of the original "
             f"dose, {sum_shown} mg/day. The present dose, {doses.mg(current)} mg/day, "
-            "is not above that, so no further cut is proposed."
+            "is not above that, so no dose is proposed: follow the trough."
         )
     elif regimen.status is RegimenStatus.HELD:
         message = f"{asked} when it is resumed ({sum_shown} mg/day). Tacrolimus is held now."

@@ -149,6 +149,8 @@ def sample(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]
     if window is None:
         return ()
     usual = f"{shown(window.valid_from_h)} to {shown(window.valid_to_h)} h"
+    toxic = values(newest).above(book.index.numbers["ALARM-TOXIC-NG-PER-ML"])
+    again = "Repeat the level." if toxic else "Repeat the draw immediately before the next dose."
     allowed = f"{shown(window.usable_from_h)} to {shown(window.usable_to_h)} h"
     today = at.date()
     if hours is None:
@@ -162,7 +164,7 @@ def sample(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]
         code = "SAMPLE-NOT-TROUGH"
         message = (
             f"The level {words} was drawn {shown(hours)} h after the dose and is not a trough "
-            f"({allowed}): it changes no dose. Repeat the draw immediately before the next dose."
+            f"({allowed}): no dose is computed from it. {again}"
         )
     elif not window.valid_from_h <= hours <= window.valid_to_h:
         return raised(
