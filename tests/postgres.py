@@ -49,8 +49,11 @@ def wheel_programs() -> Path | None:
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """Yields the address of a new, empty server of ours. LookupError if there are no programs."""
+def server(*, durable: bool = False) -> Iterator[str]:
+    """Yields the address of a new, empty server of ours. LookupError if there are no programs.
+
+    `durable` keeps every commit as a clinic's server would: for figures, not for tests.
+    """
     choice = os.environ.get("TACROWEB_TEST_POSTGRES") or "any"
     programs = None
     if choice in ("any", "system"):
@@ -73,7 +76,9 @@ def server() -> Iterator[str]:
         # Trust, because the folder of the socket lets in nobody but its owner and root.
         initdb += ["--auth", "trust", "--encoding", "UTF8", "--locale", "C"]
         subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, **as_user)
-        settings = [word for item in (*QUICK, *PRIVATE) for word in ("-c", item)]
+        settings = [
+            word for item in (*(() if durable else QUICK), *PRIVATE) for word in ("-c", item)
+        ]
         with (folder / "log").open("w") as log:
             process = subprocess.Popen(
                 [programs / "postgres", "-D", data, "-k", data, *settings],
