@@ -51,8 +51,9 @@ def by_weight(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, .
     numbers = book.index.numbers
     per_kg = numbers["START-MG-PER-KG-PER-DAY"]
     computed = per_kg * kg
-    sum_shown = f"{shown(per_kg, at_most=3)} mg/kg/day × {shown(kg)} kg = {shown(computed)}"
-    inputs = (("weight_kg", shown(kg)), ("weight", where), ("computed_mg_per_day", shown(computed)))
+    exact = shown(computed, at_most=4)  # all of the product, for a weight to 0.1 kg
+    sum_shown = f"{shown(per_kg, at_most=3)} mg/kg/day × {shown(kg)} kg = {exact}"
+    inputs = (("weight_kg", shown(kg)), ("weight", where), ("computed_mg_per_day", exact))
     most = min(numbers["MAX-MG-PER-DAY"], numbers["MAX-MG-PER-KG-PER-DAY"] * kg)
     guard: tuple[Finding, ...] = ()
     if computed > most:
@@ -85,7 +86,7 @@ def by_weight(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, .
             + raised(
                 book,
                 "START-NOT-DISPENSABLE",
-                f"{shown(computed)} mg/day cannot be dispensed as two doses of "
+                f"{exact} mg/day cannot be dispensed as two doses of "
                 f"{shown(step)} mg capsules: no dose is proposed.",
                 inputs=inputs,
             )
@@ -116,7 +117,7 @@ def fixed(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
         if computed > high:
             message += (
                 f" The two starting doses are not equivalent: at {shown(kg)} kg the weight-based "
-                f"dose, {shown(computed)} mg/day, is above {shown(high)} mg/day. Choose one and "
+                f"dose, {shown(computed, at_most=4)} mg/day, is above {shown(high)} mg/day. Choose one and "
                 "record which."
             )
     return raised(book, "START-FIXED", message)
