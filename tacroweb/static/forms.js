@@ -1,4 +1,4 @@
-// Forms work without this file; it adds the total daily dose, one submit a form, and the focus on errors.
+// Forms work without this file; it adds the total daily dose, one submit a form, and the "Now" buttons.
 "use strict";
 
 // Doses are counted in whole micrograms, never in floating point.
@@ -45,5 +45,13 @@ addEventListener("pageshow", () => {
   }
 });
 
-const summary = document.querySelector(".error-summary");
-if (summary) summary.focus();
+// "Now" by the clinic's clock: the page's own time and what has passed since, whatever zone the browser is in.
+for (const button of document.querySelectorAll("button[data-now]")) {
+  const input = document.getElementById(button.dataset.for);
+  const loaded = Date.parse(button.dataset.now + "Z") - performance.now();
+  button.addEventListener("click", () => {
+    input.value = new Date(loaded + performance.now()).toISOString().slice(0, 16);
+    input.focus();
+  });
+  button.hidden = false;
+}

@@ -10,7 +10,7 @@ from typing import Any
 
 from django import template
 from django.core.paginator import Page
-from django.forms import BaseForm, BoundField, CheckboxInput
+from django.forms import BaseForm, BoundField, CheckboxInput, Field
 from django.template import Context
 from django.template.loader import render_to_string
 from django.templatetags.static import static
@@ -64,6 +64,7 @@ UNITS = (
     ("_cm", "cm"),
 )
 
+REQUIRED = Field.default_error_messages["required"]
 ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d(T|$)")
 
 
@@ -231,11 +232,25 @@ def _words(key: str) -> str:
 
 
 def _facts(thing: object) -> list[tuple[str, object]]:
+    """What stands beside a message: of a rule's inputs the measured ones that it does not say."""
     if stated := _get(thing, "facts", ()):
         return list(stated)
     inputs = _get(thing, "inputs", ())
     pairs = inputs.items() if isinstance(inputs, Mapping) else inputs
-    return [_fact(str(key), value) for key, value in pairs if value is not None]
+    said = _get(thing, "message", "")
+    measured = tuple(dict(UNITS))
+    return [
+        _fact(str(key), value)
+        for key, value in pairs
+        if value is not None and str(key).endswith(measured) and str(value) not in said
+    ]
+
+
+@register.filter
+def origin(value: object) -> str:
+    """Where a rule comes from, in a word: protocol, label, guideline or local rule."""
+    name = _name_of(value)
+    return ORIGINS.get(name, name.lower())
 
 
 @register.simple_tag
@@ -271,7 +286,6 @@ def finding(
 ) -> SafeString:
     """A finding: what, why in this patient's numbers, what to do, and which statement says so."""
     tone, word = SEVERITIES[_name_of(_get(value, "severity"))]
-    origin = _name_of(_get(value, "origin", ""))
     return render_to_string(
         "components/finding.html",
         {
@@ -284,7 +298,7 @@ def finding(
             "code": _get(value, "code", ""),
             "statements": tuple(_get(value, "statements", ())),
             "source": _get(value, "source", ""),
-            "origin": ORIGINS.get(origin, origin.lower()),
+            "origin": origin(_get(value, "origin", "")),
             "needs_local_approval": _get(value, "needs_local_approval", False),
             "facts": _facts(value),
             "proposal": _get(value, "proposal"),
@@ -324,8 +338,13 @@ def error_summary(*forms: BaseForm) -> SafeString:
     problems: list[tuple[str, str]] = []
     for form in forms:
         problems += [("", str(error)) for error in form.non_field_errors()]
+        wrong = form.errors.as_data()
         for bound in form:
-            problems += [(_first_id(bound), f"{bound.label}: {error}") for error in bound.errors]
+            for error, raised in zip(bound.errors, wrong.get(bound.name, ()), strict=False):
+                # What to enter is said whole; other words need the name of the field.
+                whole = raised.code == "required" and error != REQUIRED
+                text = str(error) if whole else f"{bound.label}: {error}"
+                problems.append((_first_id(bound), text))
     if not problems:
         return SafeString("")
     return render_to_string("components/error_summary.html", {"problems": problems})
@@ -348,8 +367,12 @@ def field(
     width: str = "",
     autofocus: bool = False,
     mark_optional: bool = True,
+    label_hidden: bool = False,
 ) -> SafeString:
-    """A form field with label, hint, error and unit, tied together for screen readers."""
+    """A form field with label, hint, error and unit, tied together for screen readers.
+
+    Where the form has errors, their summary takes the focus and no field asks for it.
+    """
     hint = str(bound.help_text) if hint is None else hint
     described = [f"{bound.auto_id}_{part}" for part in ("hint", "error", "unit") if
                  {"hint": hint, "error": bound.errors, "unit": unit}[part]]  # fmt: skip
@@ -358,7 +381,9 @@ def field(
         attrs["aria-describedby"] = " ".join(described)
     if bound.errors:
         attrs["aria-invalid"] = "true"
-    if autofocus:
+    if bound.form.errors:
+        attrs["autofocus"] = False
+    elif autofocus:
         attrs["autofocus"] = True
     return render_to_string(
         "components/field.html",
@@ -366,6 +391,7 @@ def field(
             "bound": bound,
             "input": bound.as_widget(attrs=attrs),
             "label": label or bound.label,
+            "label_hidden": label_hidden,
             "hint": hint,
             "unit": unit,
             "width": width,

@@ -11,6 +11,20 @@ register = template.Library()
 
 NOT_KNOWN = "Not known"
 NBSP = "\N{NO-BREAK SPACE}"
+PRINTED = (
+    ("mm[Hg]", "mmHg"),
+    ("10*9", "×10⁹"),
+    ("10^9", "×10⁹"),
+    ("10*3", "×10³"),
+    ("10^3", "×10³"),
+    ("{1.73_m2}", "1.73 m²"),
+    ("1.73m2", "1.73 m²"),
+    ("[iU]", "IU"),
+    ("[IU]", "IU"),
+    ("meq", "mEq"),
+    ("[in_i]", "in"),
+    ("[lb_av]", "lb"),
+)
 Number = Decimal | int | str | None
 
 
@@ -65,8 +79,8 @@ def quantity(value: Number, unit: str) -> str:
 @register.filter
 def printed_unit(unit: str) -> str:
     """A UCUM unit as it is printed: mm[Hg] is mmHg, 10*9/L is ×10⁹/L, umol/L is µmol/L."""
-    unit = unit.replace("mm[Hg]", "mmHg").replace("10*9", "×10⁹").replace("10*3", "×10³")
-    unit = unit.replace("{1.73_m2}", "1.73 m²").replace("[iU]", "IU")
+    for written, printed in PRINTED:
+        unit = unit.replace(written, printed)
     return re.sub(r"(^|/)u(?=[A-Za-z])", r"\1µ", unit)
 
 

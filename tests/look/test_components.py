@@ -127,7 +127,7 @@ def test_an_engine_finding_goes_straight_into_the_card():
     said = words(html)
     assert said == (
         "Warning Voriconazole started: reduce to one third. Total 3.0 mg/day "
-        "Started on 01-Nov-2026 Trough Not known Change to 1 mg/day "
+        "Trough Not known Change to 1 mg/day "
         "0.5 mg in the morning, 0.5 mg in the evening "
         "3.0 mg/day × 1/3 = 1.0 mg/day S40, S41 protocol · Seed 4.2 · INT-AZOLE-STARTED Review"
     )
@@ -137,10 +137,13 @@ def test_an_engine_finding_goes_straight_into_the_card():
 def test_a_stored_finding_reads_like_a_fresh_one():
     stored = {
         "code": "K", "statements": ["S59"], "severity": "CAUTION", "message": "Repeat potassium.",
-        "source": "Seed 6", "origin": "LOCAL", "inputs": {"ild": "True"}, "proposal": None,
+        "source": "Seed 6", "origin": "LOCAL", "proposal": None,
+        "inputs": {"ild": "True", "potassium_mmol_per_l": "5.1"},
     }  # fmt: skip
     html = drawn("{% finding f %}{% endfinding %}", f=stored)
-    assert words(html) == "Caution Repeat potassium. Ild yes S59 local rule · Seed 6 · K"
+    assert words(html) == (
+        "Caution Repeat potassium. Potassium 5.1 mmol/L S59 local rule · Seed 6 · K"
+    )
     assert 'class="finding warning"' in html
 
 
