@@ -17,6 +17,7 @@ from tacroweb.fields import (
     InstantTextField,
     ResultTextField,
 )
+from tacroweb.templatetags.quantities import printed_unit
 
 from .models import (
     AllergyStatus,
@@ -64,6 +65,8 @@ PANELS = (
         ),
     ),
 )
+SAY_WHY = "Say why, in a few words."
+SAY_WHEN = "Enter when it was drawn or measured."
 DRUG_FIELDS = ("route", "daily_dose_mg", "started_on", "stopped_on", "planned")
 HOURS: dict[str, Any] = {
     "max_digits": 5,
@@ -71,6 +74,11 @@ HOURS: dict[str, Any] = {
     "min_value": Decimal(0),
     "max_value": Decimal(240),
 }
+
+
+def _ask(words: str) -> dict[str, str]:
+    """What an empty field is answered with: the sentence that says what to do."""
+    return {"required": words}
 
 
 class YesNoField(forms.TypedChoiceField):
@@ -93,20 +101,46 @@ def _known(choices: Iterable[tuple[str, Any]], **kwargs: Any) -> forms.ChoiceFie
     return forms.ChoiceField(choices=[("", "Not known"), *choices], required=False, **kwargs)
 
 
+def unit_choices(analyte: Analyte, *, first: str = "") -> list[tuple[str, str]]:
+    """The units that an analyte is entered in, as UCUM and as people write them.
+
+    Spellings that print alike are one choice: as `first` spells it, else as the canonical unit
+    does. `first` and then the canonical unit lead the list.
+    """
+    lead = (first, analyte.canonical_unit)
+    units = sorted(
+        (unit.unit for unit in analyte.units.all()),
+        key=lambda unit: lead.index(unit) if unit in lead else len(lead),
+    )
+    choices: dict[str, str] = {}
+    for unit in units:
+        choices.setdefault(printed_unit(unit), unit)
+    return [(unit, printed) for printed, unit in choices.items()]
+
+
 class ReasonForm(forms.Form):
     """Why something is corrected or withdrawn."""
 
-    reason = forms.CharField(max_length=400, label="Reason")
+    reason = forms.CharField(max_length=400, label="Reason", error_messages=_ask(SAY_WHY))
 
 
 class RegistrationForm(forms.Form):
     """Who the patient is, and the circumstances that the protocol asks for."""
 
-    mrn = forms.CharField(max_length=40, label="MRN", help_text="The clinic’s record number")
-    family_name = forms.CharField(max_length=120)
-    given_name = forms.CharField(max_length=120)
-    birth_date = DayTextField(label="Date of birth")
-    sex = forms.ChoiceField(choices=[("", "Choose…"), *Sex.choices])
+    mrn = forms.CharField(
+        max_length=40,
+        label="MRN",
+        help_text="The clinic’s record number",
+        error_messages=_ask("Enter the MRN."),
+    )
+    family_name = forms.CharField(max_length=120, error_messages=_ask("Enter the family name."))
+    given_name = forms.CharField(max_length=120, error_messages=_ask("Enter the given name."))
+    birth_date = DayTextField(
+        label="Date of birth", error_messages=_ask("Enter the date of birth.")
+    )
+    sex = forms.ChoiceField(
+        choices=[("", "Choose…"), *Sex.choices], error_messages=_ask("Choose the sex.")
+    )
     allergy_status = forms.ChoiceField(
         choices=AllergyStatus.choices, initial=AllergyStatus.NOT_RECORDED, label="Allergies"
     )
@@ -228,7 +262,7 @@ class Panel:
 class ResultsForm(_LevelTiming):
     """Results of one draw: only the analytes that are filled in are recorded."""
 
-    drawn_at = InstantTextField(label="Drawn or measured at")
+    drawn_at = InstantTextField(label="Drawn or measured at", error_messages=_ask(SAY_WHEN))
     assay = forms.CharField(
         max_length=60, required=False, label="Assay of the level", help_text="Such as LC-MS/MS"
     )
@@ -247,11 +281,8 @@ class ResultsForm(_LevelTiming):
                 required=False,
                 initial=analyte.canonical_unit,
                 label=f"Unit of {analyte.name}",
-                widget=forms.Select(
-                    choices=[(unit.unit, unit.unit) for unit in analyte.units.all()]
-                ),
+                widget=forms.Select(choices=unit_choices(analyte)),
             )
-            self.fields[f"unit_{key}"].widget.attrs["aria-label"] = f"Unit of {analyte.name}"
 
     def panels(self) -> Iterator[Panel]:
         """The analytes in the order of a laboratory's report; what no panel names comes last."""
@@ -264,12 +295,12 @@ class ResultsForm(_LevelTiming):
                 yield Panel(title, rows, filled)
 
     def _row(self, key: str) -> ResultRow:
-        units = [unit.unit for unit in self.analytes[key].units.all()]
+        units = unit_choices(self.analytes[key])
         return ResultRow(
             self.analytes[key].name,
             self[f"value_{key}"],
             self[f"unit_{key}"],
-            units[0] if len(units) == 1 else "",
+            units[0][1] if len(units) == 1 else "",
         )
 
     def clean(self) -> None:
@@ -304,18 +335,19 @@ class ResultsForm(_LevelTiming):
 class CorrectResultForm(_LevelTiming):
     """A result put right; every value is given anew, with the reason."""
 
-    value = ResultTextField()
-    unit = forms.CharField()
-    drawn_at = InstantTextField(label="Drawn or measured at")
+    value = ResultTextField(error_messages=_ask("Enter the value."))
+    unit = forms.CharField(error_messages=_ask("Choose the unit."))
+    drawn_at = InstantTextField(label="Drawn or measured at", error_messages=_ask(SAY_WHEN))
     assay = forms.CharField(max_length=60, required=False, label="Assay")
-    reason = forms.CharField(max_length=400)
+    reason = forms.CharField(max_length=400, error_messages=_ask(SAY_WHY))
     field_order = ("value", "unit", "drawn_at")
 
     def __init__(self, *args: Any, analyte: Analyte, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.is_level = analyte.key == TACROLIMUS_LEVEL
-        units = [(unit.unit, unit.unit) for unit in analyte.units.all()]
-        self.fields["unit"].widget = forms.Select(choices=units)
+        self.fields["unit"].widget = forms.Select(
+            choices=unit_choices(analyte, first=self.initial["unit"])
+        )
         if not self.is_level:
             for name in ("hours_since_dose", "last_dose_at", "dose_time_unknown", "assay"):
                 del self.fields[name]
@@ -332,13 +364,14 @@ class DrugForm(forms.Form):
         max_length=120,
         help_text="Generic or brand name. Grapefruit and supplements are recorded here too.",
         widget=forms.TextInput(attrs={"list": "suggestions", "autocomplete": "off"}),
+        error_messages=_ask("Enter the name of the drug."),
     )
     unlisted = forms.BooleanField(
         required=False, label="Record it as written: it will not be checked for interactions"
     )
     route = _known(Route.choices, help_text="A route that is not known is checked as systemic.")
     daily_dose_mg = DecimalTextField(
-        required=False, label="Daily dose, mg", max_digits=9, decimal_places=3
+        required=False, label="Daily dose in mg", max_digits=9, decimal_places=3
     )
     started_on = DayTextField(required=False, label="Started on")
     stopped_on = DayTextField(required=False, label="Stopped on")
@@ -373,20 +406,28 @@ class DrugForm(forms.Form):
 class CorrectDrugForm(DrugForm):
     """What was recorded of a drug, put right."""
 
-    reason = forms.CharField(max_length=400)
+    reason = forms.CharField(max_length=400, error_messages=_ask(SAY_WHY))
 
 
 class StopDrugForm(forms.Form):
     """The last day of a drug."""
 
-    stopped_on = DayTextField(label="Stopped on", help_text="The last day on which it was taken")
+    stopped_on = DayTextField(
+        label="Stopped on",
+        help_text="The last day on which it was taken",
+        error_messages=_ask("Enter the last day on which it was taken."),
+    )
     reason = forms.CharField(max_length=400, required=False, label="Why")
 
 
 class EventForm(forms.Form):
     """Something that happened to the patient."""
 
-    kind = forms.ChoiceField(choices=[("", "Choose…"), *EventKind.choices], label="What happened")
+    kind = forms.ChoiceField(
+        choices=[("", "Choose…"), *EventKind.choices],
+        label="What happened",
+        error_messages=_ask("Choose what happened."),
+    )
     grade = forms.TypedChoiceField(
         choices=[("", "Not graded"), ("1", "1 mild"), ("2", "2 moderate"), ("3", "3 severe"),
                  ("4", "4 life-threatening")],
@@ -394,7 +435,9 @@ class EventForm(forms.Form):
         empty_value=None,
         required=False,
     )  # fmt: skip
-    started_on = DayTextField(label="Began on")
+    started_on = DayTextField(
+        label="Began on", error_messages=_ask("Enter the day on which it began.")
+    )
     resolved_on = DayTextField(required=False, label="Over on")
     note = forms.CharField(max_length=400, required=False)
 
@@ -402,7 +445,9 @@ class EventForm(forms.Form):
 class ResolveEventForm(forms.Form):
     """The day on which an event was over."""
 
-    resolved_on = DayTextField(label="Over on")
+    resolved_on = DayTextField(
+        label="Over on", error_messages=_ask("Enter the day on which it was over.")
+    )
     reason = forms.CharField(max_length=400, required=False, label="Note")
 
 
@@ -413,6 +458,7 @@ class ImmunisationForm(forms.Form):
         max_length=120,
         help_text="A name of the list, or an ATC code such as J07BL01",
         widget=forms.TextInput(attrs={"list": "suggestions", "autocomplete": "off"}),
+        error_messages=_ask("Enter the name of the vaccine, or its ATC code."),
     )
     given_on = DayTextField(required=False, label="Given on")
     planned_on = DayTextField(required=False, label="or planned for")
@@ -430,7 +476,9 @@ class ImmunisationForm(forms.Form):
 class GiveImmunisationForm(forms.Form):
     """The day on which a planned vaccine was given."""
 
-    given_on = DayTextField(label="Given on")
+    given_on = DayTextField(
+        label="Given on", error_messages=_ask("Enter the day on which it was given.")
+    )
     reason = forms.CharField(max_length=400, required=False, label="Note")
 
 
@@ -440,7 +488,7 @@ class UploadForm(forms.Form):
     file = forms.FileField(
         label="CSV file",
         widget=forms.ClearableFileInput(attrs={"accept": ".csv,text/csv"}),
-        error_messages={"empty": "The file is empty."},
+        error_messages=_ask("Choose a CSV file.") | {"empty": "The file is empty."},
     )
 
     def clean_file(self) -> str:

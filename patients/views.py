@@ -138,7 +138,7 @@ def register(request: HttpRequest) -> HttpResponse:
     data = request.POST if request.method == "POST" else None
     form = typed.RegistrationForm(data)
     disease = typed.DiagnosisForm(data)
-    measured = typed.MeasurementsForm(data, initial={"drawn_at": at})
+    measured = typed.MeasurementsForm(data)
     if data is not None and all([form.is_valid(), disease.is_valid(), measured.is_valid()]):
         known = any(value not in ("", None) for value in disease.cleaned_data.values())
         try:

@@ -72,7 +72,7 @@ def test_a_patient_is_registered_with_disease_weight_and_height(page: Client) ->
         ("drawn_at", "2999-01-01T08:30", "in the future"),
         ("drawn_at", "", "Say when"),
         ("sard", "RA", "Only an inflammatory myopathy"),
-        ("mrn", "", "This field is required"),
+        ("mrn", "", "Enter the MRN."),
     ],
 )
 def test_a_registration_refused_writes_nothing_and_keeps_what_was_typed(
@@ -317,7 +317,7 @@ def test_a_drug_outside_the_vocabulary_is_asked_once_and_said_to_be_unchecked(
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"drug": ""}, "required"),
+        ({"drug": ""}, "Enter the name of the drug."),
         ({"daily_dose_mg": "1,5"}, "with a point"),
         ({"daily_dose_mg": "0"}, "more than 0 mg"),
         ({"started_on": "2999-01-01"}, "in the future"),
@@ -337,7 +337,7 @@ def test_a_drug_refused_writes_nothing_and_stays_typed(
 
 def test_events_are_recorded_ended_and_withdrawn(page: Client, patient: Patient) -> None:
     address = url("event-add", patient)
-    assert b"required" in page.post(address, {"kind": "TREMOR"}).content
+    assert b"Enter the day on which it began." in page.post(address, {"kind": "TREMOR"}).content
     assert page.post(address, {"kind": "TREMOR", "started_on": DAY, "grade": "2"}).url == chart(
         patient
     )
