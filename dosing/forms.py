@@ -67,7 +67,11 @@ def reason_field(meaning: Meaning) -> forms.ChoiceField:
     codes = [(code.value, str(code.label)) for code in _CODES[meaning]]
     if len(codes) == 1:
         return forms.ChoiceField(choices=codes, initial=codes[0][0], widget=forms.HiddenInput())
-    return forms.ChoiceField(label="Reason", choices=[("", "Choose a reason"), *codes])
+    return forms.ChoiceField(
+        label="Reason",
+        choices=[("", "Choose a reason"), *codes],
+        error_messages={"required": "Choose the reason."},
+    )
 
 
 def reason_text_field(label: str = "In words", *, hint: str = "") -> forms.CharField:
@@ -88,6 +92,12 @@ class AnswerFields:
     question: Question
     choice: BoundField
     text: BoundField | None
+    asked_by: str
+
+
+def _asked_by(question: Question) -> str:
+    """The statements that a question comes from, "S24"."""
+    return ", ".join(question.finding["statements"]) or str(question.finding["code"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +167,18 @@ class OrderForm(forms.Form):
     of the patient's own.
     """
 
-    morning_mg = DecimalTextField(label="Morning dose", max_digits=5, decimal_places=2)
-    evening_mg = DecimalTextField(label="Evening dose", max_digits=5, decimal_places=2)
+    morning_mg = DecimalTextField(
+        label="Morning dose",
+        max_digits=5,
+        decimal_places=2,
+        error_messages={"required": "Enter the morning dose in mg."},
+    )
+    evening_mg = DecimalTextField(
+        label="Evening dose",
+        max_digits=5,
+        decimal_places=2,
+        error_messages={"required": "Enter the evening dose in mg; 0 for none."},
+    )
     reason_code = forms.ChoiceField(label="Reason")
     reason_text = reason_text_field(
         hint="Needed when the dose is not the one proposed, or the reason is another one."
@@ -169,6 +189,7 @@ class OrderForm(forms.Form):
     ) -> None:
         super().__init__(data, auto_id="order_%s", **kwargs)
         self.meaning = meaning
+        self.proposal = assessment.advice["proposal"]
         self.starting: tuple[StartingDose, ...] = ()
         self.questions = questions(assessment.advice)
         self.fields["reason_code"] = reason_field(meaning)
@@ -188,6 +209,7 @@ class OrderForm(forms.Form):
             choices=[*choices, (OTHER_DOSE, "Another dose, typed below")],
             initial=choices[0][0] if self.starting[0].proposed else None,
             widget=forms.RadioSelect,
+            error_messages={"required": "Choose a starting dose."},
         )
         for name in ("morning_mg", "evening_mg"):
             self.fields[name].required = False
@@ -196,11 +218,15 @@ class OrderForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """A starting dose that was picked becomes the doses; a typed one must not contradict it."""
         typed = super().clean() or self.cleaned_data
+        self._check_answers_chosen_for_the_proposal(typed)
         picked = typed.get("starting_dose")
         if picked == OTHER_DOSE:
             for name in ("morning_mg", "evening_mg"):
                 if typed.get(name) is None and name not in self.errors:
-                    self.add_error(name, "Give the dose.")
+                    field = self.fields[name]
+                    self.add_error(
+                        name, ValidationError(field.error_messages["required"], code="required")
+                    )
             return typed
         for each in self.starting:
             if each.key != picked:
@@ -215,6 +241,22 @@ class OrderForm(forms.Form):
             typed["reason_text"] = typed.get("reason_text") or each.reason
         return typed
 
+    def _check_answers_chosen_for_the_proposal(self, typed: dict[str, Any]) -> None:
+        """ "Acted on" stood there for the proposed dose; another dose needs its own answer."""
+        doses = [typed.get(name) for name in ("morning_mg", "evening_mg")]
+        if None in doses:
+            return
+        for question in filter(self._proposed_by, self.questions):
+            name = f"answer_{question.key}"
+            proposed = [Decimal(self.proposal[each]) for each in ("morning_mg", "evening_mg")]
+            acted = typed.get(name) == AnswerReason.ACTED_ON and not typed.get(f"{name}_text")
+            if acted and doses != proposed:
+                self.add_error(
+                    name,
+                    "The dose is not the one that this finding proposes: choose another answer, "
+                    "or say in words what was done.",
+                )
+
     def _ask_for_the_product(self) -> None:
         self.fields["formulation"] = forms.ChoiceField(
             label="Formulation", choices=Formulation.choices, initial=Formulation.IR
@@ -223,6 +265,7 @@ class OrderForm(forms.Form):
             label="Brand",
             max_length=60,
             help_text="Tacrolimus is prescribed and dispensed by brand.",
+            error_messages={"required": "Enter the brand to be dispensed."},
         )
         self.fields["target_low_ng_per_ml"] = DecimalTextField(
             label="Target trough from", max_digits=5, decimal_places=2, required=False
@@ -232,11 +275,22 @@ class OrderForm(forms.Form):
         )
         self.fields["target_reason"] = reason_text_field("Why this target")
 
+    def _proposed_by(self, question: Question) -> bool:
+        """Whether the dose that the form begins with is the one this finding asks for."""
+        return bool(
+            self.meaning == Meaning.CHANGED
+            and self.proposal
+            and self.proposal["morning_mg"] is not None
+            and question.finding["proposal"] == self.proposal
+        )
+
     def _ask(self, question: Question) -> None:
         name = f"answer_{question.key}"
+        asked_by = _asked_by(question)
         if question.acknowledge:
             self.fields[name] = forms.BooleanField(
-                label="I have seen this", error_messages={"required": "Say that you have seen it."}
+                label=f"I have seen this caution ({asked_by})",
+                error_messages={"required": f"Tick that you have seen the caution of {asked_by}."},
             )
             return
         reasons = [
@@ -244,12 +298,13 @@ class OrderForm(forms.Form):
             *(each for each in AnswerReason.choices if each[0] != AnswerReason.ACKNOWLEDGED),
         ]
         self.fields[name] = forms.ChoiceField(
-            label="Your answer",
+            label=f"Your answer to {asked_by}",
             choices=reasons,
-            error_messages={"required": "Answer this finding."},
+            initial=AnswerReason.ACTED_ON if self._proposed_by(question) else None,
+            error_messages={"required": f"Choose an answer to the finding of {asked_by}."},
         )
         self.fields[f"{name}_text"] = forms.CharField(
-            label="In words", required=False, max_length=LONGEST
+            label=f"In words, on {asked_by}", required=False, max_length=LONGEST
         )
 
     def answer_fields(self) -> Iterator[AnswerFields]:
@@ -260,6 +315,7 @@ class OrderForm(forms.Form):
                 question=question,
                 choice=self[name],
                 text=None if question.acknowledge else self[f"{name}_text"],
+                asked_by=_asked_by(question),
             )
 
     def prescription(
@@ -323,6 +379,7 @@ class SignForm(forms.Form):
         label="Your password",
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+        error_messages={"required": "Enter your password to sign."},
     )
 
     def __init__(self, user: User, data: Any = None, **kwargs: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -64,14 +65,16 @@ from dosing.services import (
     stop_regimen,
 )
 from patients.banner import banner_of
-from patients.models import Patient
+from patients.models import Diagnosis, EventKind, Patient, Route, VaccineRoute
 from patients.selectors import patient_of
+from patients.vocabulary import vocabulary
 from tacroweb.accounts.access import access_of, requires
 from tacroweb.accounts.roles import Permission
 from tacroweb.fields import show_error
 from tacroweb.numbers import format_decimal
 from tacroweb.refusals import Refusal
-from tacroweb.templatetags.quantities import clinical_date, clinical_datetime
+from tacroweb.templatetags.components import UNITS
+from tacroweb.templatetags.quantities import clinical_date, clinical_datetime, quantity
 
 TYPED = "typed_orders"  # in the session: what was typed on an assessment that went stale
 ACTS: dict[Meaning, tuple[str, str, str]] = {
@@ -514,10 +517,10 @@ def why(request: HttpRequest, patient: uuid.UUID, order: uuid.UUID) -> HttpRespo
             for finding in advice["findings"]
         ],
         "facts": list(_facts(made.case)),
-        "drugs": _dated(made.case["co_medications"]),
-        "results": _dated(made.case["observations"]),
-        "events": _dated(made.case["events"]),
-        "vaccines": _dated(made.case["immunisations"]),
+        "drugs": _dated(made.case["co_medications"], route=dict(Route.choices)),
+        "results": _results(made.case),
+        "events": _dated(made.case["events"], kind=dict(EventKind.choices)),
+        "vaccines": _dated(made.case["immunisations"], route=dict(VaccineRoute.choices)),
         "reproduces": reproduce(made),
     }
     return render(request, "dosing/why.html", context)
@@ -537,40 +540,71 @@ def _stored_answer(stored: Mapping[str, str] | None) -> str:
     return answer_in_words(Answer(reason=AnswerReason(stored["reason"]), text=stored["text"]))
 
 
-def _facts(case: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, object]]]]:
-    """The facts of a stored case that hold one value each, under their headings."""
-    for name in ("patient", "diagnosis", "regimen"):
-        if case[name]:
-            yield name.capitalize(), [_fact(key, value) for key, value in case[name].items()]
-
-
-_UNITS = {
-    "_ng_per_ml": "ng/mL",
-    "_mg_per_day": "mg/day",
-    "_mg": "mg",
-    "_kg": "kg",
-    "_cm": "cm",
+_LABELS: dict[str, "Mapping[str, models.Field[Any, Any]]"] = {
+    name: {field.name: field for field in model._meta.concrete_fields}
+    for name, model in (("patient", Patient), ("diagnosis", Diagnosis), ("regimen", Regimen))
 }
 
 
-def _fact(key: str, value: object) -> tuple[str, object]:
-    """`weight_kg: "61.5"` as "Weight" and "61.5 kg"; days and instants as they are read here."""
-    shown_value: object = value
-    for suffix, unit in _UNITS.items():
-        if key.endswith(suffix) and value is not None:
-            key, shown_value = key.removesuffix(suffix), f"{value} {unit}"
-            break
-    if isinstance(value, bool):
+def _facts(case: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, object]]]]:
+    """The facts of a stored case that hold one value each, in the words of the record.
+
+    A weight or height is left out where it stands among the results below.
+    """
+    measured = {"weight_kg", "height_cm"}
+    for name, heading in (
+        ("patient", "Patient"),
+        ("diagnosis", "Diagnosis"),
+        ("regimen", "Course"),
+    ):
+        if facts := case[name]:
+            yield (
+                heading,
+                [
+                    _fact(_LABELS[name].get(key), key, value)
+                    for key, value in facts.items()
+                    if not (key in measured and value is None)
+                ],
+            )
+
+
+def _fact(field: "models.Field[Any, Any] | None", key: str, value: object) -> tuple[str, object]:
+    """`weight_kg: "61.5"` as "Weight" and "61.5 kg"; a choice by its words, a day as read here."""
+    label = str(field.verbose_name) if field else key
+    shown_value = value
+    if value is not None and field and field.choices:
+        shown_value = dict(field.flatchoices).get(value, value)
+    elif isinstance(value, bool):
         shown_value = "Yes" if value else "No"
     elif value is not None and key.endswith(("_on", "_date")):
         shown_value = clinical_date(date.fromisoformat(str(value)))
     elif value is not None and key == "dose_since":
         shown_value = clinical_datetime(datetime.fromisoformat(str(value)))
-    return key.replace("_", " ").capitalize(), shown_value
+    for suffix, unit in UNITS:
+        if key.endswith(suffix):
+            label = key.removesuffix(suffix)
+            shown_value = value and quantity(str(value), unit)
+            break
+    label = label.replace("_", " ")
+    return label[:1].upper() + label[1:], shown_value
 
 
-def _dated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of a stored case with their days and instants as such, for the page to print."""
+def _results(case: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The results of a stored case, newest first and by name, each with its analyte's name."""
+    rows = _dated(case["observations"])
+    for row in rows:
+        known = vocabulary().analyte(row["analyte"])
+        row["name"] = known.name if known else row["analyte"]
+    return sorted(
+        sorted(rows, key=lambda row: row["name"].casefold()),
+        key=lambda row: row["at"],
+        reverse=True,
+    )
+
+
+def _dated(rows: list[dict[str, Any]], **words: Mapping[Any, Any]) -> list[dict[str, Any]]:
+    """The rows of a stored case with their days and instants as such, and the choices in `words`
+    by their words, for the page to print."""
     return [
         {
             name: value
@@ -579,7 +613,7 @@ def _dated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 if name.endswith("_on")
                 else datetime.fromisoformat(value)
                 if name in ("at", "last_dose_at")
-                else value
+                else words.get(name, {}).get(value, value)
             )
             for name, value in row.items()
         }
@@ -591,6 +625,7 @@ def _dated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 class Section:
     """One kind of row of the rule book as a table."""
 
+    key: str
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Row, tuple[str, ...]], ...]
@@ -626,6 +661,7 @@ def _sections(found: EngineBook) -> Iterator[Section]:
             continue
         own = [column.name for column in fields(rows[0]) if column.name not in _COMMON]
         yield Section(
+            key=each.name.replace("_", "-"),
             title=each.name.replace("_", " ").capitalize(),
             columns=tuple(name.replace("_", " ").capitalize() for name in own),
             rows=tuple((row, tuple(_cell(getattr(row, name)) for name in own)) for row in rows),

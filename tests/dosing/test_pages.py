@@ -207,7 +207,30 @@ def test_an_unanswered_finding_is_told_at_its_input(on_tacrolimus: Regimen) -> N
     made = assess(client, patient)
     key = next(each.key for each in questions(made.advice) if "S73" in each.finding["statements"])
     page = client.post(url("review", made), typed(made, "2", "2") | {f"answer_{key}": ""})
-    assert page.context["form"].errors[f"answer_{key}"] == ["Answer this finding."]
+    assert page.context["form"].errors[f"answer_{key}"] == [
+        "Choose an answer to the finding of S73."
+    ]
+    assert b"There is a problem" in page.content
+
+
+def test_the_finding_whose_dose_is_proposed_is_answered_by_it_and_by_no_other_dose(
+    on_tacrolimus: Regimen,
+) -> None:
+    patient = on_tacrolimus.patient
+    takes(patient, "voriconazole", NOW.date())
+    client = signed_in(patient)
+    made = assess(client, patient)
+    form = client.get(url("assessment", made)).context["form"]
+    critical = [each for each in questions(made.advice) if not each.acknowledge]
+    (key,) = (each.key for each in critical if each.finding["proposal"] == made.advice["proposal"])
+    assert form[f"answer_{key}"].value() == "ACTED_ON"
+    others = {form[f"answer_{each.key}"].value() for each in critical} - {"ACTED_ON"}
+    assert others <= {None}
+    fields = typed(made, "1", "1") | {f"answer_{key}": "ACTED_ON"}
+    page = client.post(url("review", made), fields)
+    assert "not the one that this finding proposes" in page.content.decode()
+    fields[f"answer_{key}_text"] = "level tomorrow first"
+    assert "review" in client.post(url("review", made), fields).context
 
 
 @pytest.mark.parametrize(
@@ -220,7 +243,7 @@ def test_an_unanswered_finding_is_told_at_its_input(on_tacrolimus: Regimen) -> N
         ("-1", "cannot be negative"),
         ("1e1", "without an exponent"),
         ("0.3", "multiples of 0.5 mg"),
-        ("", "required"),
+        ("", "Enter the morning dose in mg."),
     ],
 )
 def test_a_dose_that_is_none_is_told_at_its_field(
