@@ -18,7 +18,13 @@ from patients.models import CoMedication, Observation, Patient
 from tacroweb.accounts.models import ApiToken, Clinic, Membership, User
 from tacroweb.numbers import format_decimal
 from tacroweb.templatetags.components import UNITS
-from tacroweb.templatetags.quantities import NBSP, clinical_date, clinical_datetime, mg
+from tacroweb.templatetags.quantities import (
+    NBSP,
+    clinical_date,
+    clinical_datetime,
+    mg,
+    printed_unit,
+)
 
 from .models import HistoryRow, LedgerEntry, LedgerSubject
 
@@ -36,6 +42,14 @@ CHANNELS = {
 SHARED_SUBJECTS = ("drug:", "analyte:", "analyteunit:", "rulebook:")
 # What says nothing to a reader: keys, whose record it is (on the page already), secrets' digests.
 HIDDEN = {"id", "public_id", "patient", "clinic", "digest"}
+
+REVIEW = "Tasks reviewed"  # what monitoring calls its review of a patient
+ASSESSMENT = "Assessment"
+# The fields of a new row that its title is made of.
+TITLED: dict[type[models.Model], frozenset[str]] = {
+    Observation: frozenset({"Analyte", "Entered", "Unit entered", "Value"}),
+    CoMedication: frozenset({"Drug"}),
+}
 
 KINDS: dict[type[models.Model], str] = {
     CoMedication: "Co-medication",
@@ -57,16 +71,37 @@ class RowChange:
     changes: tuple[Change, ...]
     href: str = ""
     link: str = ""
+    titled: frozenset[str] = frozenset()
+
+    @property
+    def brief(self) -> tuple[Change, ...]:
+        """The changes without those that the title of a new row says already."""
+        return tuple(change for change in self.changes if change[0] not in self.titled)
 
 
 @dataclass(slots=True)
 class ActLine:
-    """One act as it is shown: the ledger's entry, its rows, and how many rows are left out."""
+    """One act as it is shown: the ledger's entry, its rows, and how many rows are left out.
+
+    `reviews` are the reviews of the tasks that this act set off, where they are shown under it.
+    """
 
     entry: LedgerEntry
     rows: list[RowChange] = field(default_factory=list)
     left_out: int = 0
     patients: list[Patient] = field(default_factory=list)
+    reviews: list["ActLine"] = field(default_factory=list)
+
+    @property
+    def is_review(self) -> bool:
+        """Whether the machine did it in the wake of an act, or at night: no person's own act."""
+        return self.entry.act == REVIEW
+
+    @property
+    def outcome(self) -> str:
+        """What a review did beside storing its assessment."""
+        done = "; ".join(row.title for row in self.rows if row.title != ASSESSMENT)
+        return done or "an assessment was stored, no task changed"
 
     @property
     def channel(self) -> str:
@@ -126,6 +161,25 @@ def in_words(
             else:
                 line.left_out += 1
     return lines
+
+
+def under_their_causes(lines: Sequence[ActLine]) -> list[ActLine]:
+    """The lines, newest first, with each review put under the act of the same request before it.
+
+    A review whose cause is not among the lines keeps a line of its own.
+    """
+    kept: list[ActLine] = []
+    waiting: list[ActLine] = []
+    for line in lines:
+        if waiting and line.entry.request_id != waiting[0].entry.request_id:
+            kept += waiting
+            waiting = []
+        if line.is_review:
+            waiting.append(line)
+        else:
+            line.reviews, waiting = waiting, []
+            kept.append(line)
+    return kept + waiting
 
 
 def name_patients(lines: Sequence[ActLine], clinic: Clinic) -> None:
@@ -236,7 +290,8 @@ def _row_change(
         regimen: Any = related[Regimen][row.regimen_id]
         href = reverse("dosing:why", args=[regimen.patient.public_id, row.public_id])
         link = "Why this dose"
-    return RowChange(_title(tracked, row, related), old is None, tuple(changes), href, link)
+    titled = TITLED.get(tracked, frozenset()) if old is None else frozenset()
+    return RowChange(_title(tracked, row, related), old is None, tuple(changes), href, link, titled)
 
 
 def _title(tracked: type[models.Model], row: Any, related: Related) -> str:
@@ -259,7 +314,7 @@ def _title(tracked: type[models.Model], row: Any, related: Related) -> str:
 
 def _which(thing: models.Model) -> str:
     if isinstance(thing, Observation):
-        return f"{thing.analyte} {thing.entered}{NBSP}{thing.unit_entered}"
+        return f"{thing.analyte} {thing.entered}{NBSP}{printed_unit(thing.unit_entered)}"
     if isinstance(thing, DoseOrder):
         return f"{mg(thing.total_daily_mg)} a day"
     return str(thing)
@@ -332,7 +387,7 @@ def _assessments(keys: list[int], subject: str | None) -> Iterable[tuple[int, Ro
                 ("Rule book", None, row.rule_book.version),
             )
             href = reverse("dosing:assessment", args=[row.patient.public_id, row.public_id])
-            yield row.pk, RowChange("Assessment", True, changes, href, "What it said")
+            yield row.pk, RowChange(ASSESSMENT, True, changes, href, "What it said")
 
 
 def _signatures(keys: list[int], subject: str | None) -> Iterable[tuple[int, RowChange]]:

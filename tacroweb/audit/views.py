@@ -20,10 +20,17 @@ from tacroweb.accounts.roles import Permission
 
 from .forms import ActFilter, PatientSearch
 from .models import LedgerEntry
-from .timeline import CHANNELS, acts_about, in_words, name_patients, visible_acts
+from .timeline import (
+    CHANNELS,
+    acts_about,
+    in_words,
+    name_patients,
+    under_their_causes,
+    visible_acts,
+)
 from .verify import check_entry
 
-PAGE = 25
+PAGE = 20
 WHOLE = 400  # rows of one act on its own page
 MATCHES = 50
 _FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@|%\uff1d\uff0b\uff0d\uff20]")
@@ -39,7 +46,11 @@ def patient(request: HttpRequest, patient: UUID) -> HttpResponse:
     return render(
         request,
         "audit/patient.html",
-        {"patient": found, "lines": in_words(acts, subject=subject), "older": older},
+        {
+            "patient": found,
+            "lines": under_their_causes(in_words(acts, subject=subject)),
+            "older": older,
+        },
     )
 
 
@@ -54,7 +65,12 @@ def acts(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "audit/acts.html",
-        {"form": form, "search": PatientSearch(), "lines": lines, "older": older},
+        {
+            "form": form,
+            "search": PatientSearch(),
+            "lines": under_their_causes(lines),
+            "older": older,
+        },
     )
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -11,6 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from monitoring.services import review_patient
 from patients.models import Patient
 from patients.services import correct_patient, stop_co_medication
 from tacroweb.accounts.models import Clinic
@@ -19,7 +21,7 @@ from tacroweb.audit.append_only import drop_triggers
 from tacroweb.audit.ledger import service
 from tacroweb.audit.models import LedgerEntry
 from tacroweb.audit.signature import Signature
-from tacroweb.audit.timeline import acts_about, in_words, visible_acts
+from tacroweb.audit.timeline import REVIEW, acts_about, in_words, visible_acts
 from tacroweb.audit.views import inert
 from tests.dosing.conftest import started
 from tests.factories import NOW, a_clinic, a_patient, a_person, a_signature, recorded, takes
@@ -139,17 +141,40 @@ def test_the_number_of_queries_does_not_depend_on_the_acts(
     assert queries() == few
 
 
+def shown_in(page: Any) -> list[int]:
+    """The acts of a page of the timeline, newest first, those under another act with it."""
+    lines = page.context["lines"]
+    return [one.entry.pk for line in lines for one in (*line.reviews, line)]
+
+
+def test_a_review_stands_folded_under_the_act_that_set_it_off(
+    patient: Patient, auditor: Client
+) -> None:
+    started(patient)
+    by = a_signature(patient.clinic)
+    recorded(patient, "potassium", "4.1", "mmol/L", NOW, by=by)
+    assert review_patient(patient=patient, at=NOW + timedelta(hours=1), by=by)
+    url = reverse("audit:patient", args=[patient.public_id])
+    first = auditor.get(url)
+    line = first.context["lines"][0]
+    assert line.entry.act != REVIEW
+    assert [one.entry.act for one in line.reviews] == [REVIEW]
+    assert "Then the tasks were reviewed" in first.content.decode()
+    alone = auditor.get(reverse("audit:acts"), {"act": REVIEW})
+    assert {one.entry.act for one in alone.context["lines"]} == {REVIEW}
+
+
 def test_pages_go_on_where_the_last_one_ended(patient: Patient, auditor: Client) -> None:
     for day in range(30):
         recorded(patient, "potassium", "4.1", "mmol/L", NOW + timedelta(day))
     url = reverse("audit:patient", args=[patient.public_id])
     seen: list[int] = []
     page = auditor.get(url)
-    seen += [line.entry.pk for line in page.context["lines"]]
-    assert len(seen) == 25
-    page = auditor.get(url, {"before": page.context["older"]})
-    seen += [line.entry.pk for line in page.context["lines"]]
-    assert page.context["older"] is None
+    seen += shown_in(page)
+    assert len(seen) == 20
+    while page.context["older"]:
+        page = auditor.get(url, {"before": page.context["older"]})
+        seen += shown_in(page)
     assert seen == sorted(set(seen), reverse=True)
     assert len(seen) == acts_about(patient.clinic, patient.audit_subject()).count()
     assert auditor.get(url, {"before": "x"}).status_code == 404
