@@ -117,8 +117,8 @@ def fixed(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
         if computed > high:
             message += (
                 f" The two starting doses are not equivalent: at {shown(kg)} kg the weight-based "
-                f"dose, {shown(computed, at_most=4)} mg/day, is above {shown(high)} mg/day. Choose one and "
-                "record which."
+                f"dose, {shown(computed, at_most=4)} mg/day, is above {shown(high)} mg/day. "
+                "Choose one and record which."
             )
     return raised(book, "START-FIXED", message)
 
