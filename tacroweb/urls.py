@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 
 from tacroweb import views
+from tacroweb.accounts.forms import SignInForm
 
 handler400 = "tacroweb.api.bad_request"  # they answer /api/ in JSON and hand on everything else
 handler404 = "tacroweb.api.not_found"
@@ -21,7 +22,11 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("healthz/", healthz, name="healthz"),
-    path("sign-in/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path(
+        "sign-in/",
+        auth.LoginView.as_view(redirect_authenticated_user=True, form_class=SignInForm),
+        name="login",
+    ),
     path("sign-out/", auth.LogoutView.as_view(), name="logout"),
     path("switch-clinic/", views.switch_clinic, name="switch-clinic"),
     path("admin/", admin.site.urls),

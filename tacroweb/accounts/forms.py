@@ -3,23 +3,38 @@
 from typing import Any
 
 from django import forms
+from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.password_validation import password_validators_help_texts
 from django.core.exceptions import ValidationError
 
 from .models import User
 
 
-def _password(label: str, autocomplete: str) -> forms.CharField:
-    widget = forms.PasswordInput(attrs={"autocomplete": autocomplete})
-    return forms.CharField(label=label, strip=False, max_length=200, widget=widget)
+def _password(label: str, autocomplete: str, asked: str) -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        strip=False,
+        max_length=200,
+        widget=forms.PasswordInput(attrs={"autocomplete": autocomplete}),
+        error_messages={"required": asked},
+    )
+
+
+class SignInForm(AuthenticationForm):
+    """Name and password, each asked for by name where it is missing."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["username"].error_messages["required"] = "Enter your username."
+        self.fields["password"].error_messages["required"] = "Enter your password."
 
 
 class PasswordForm(forms.Form):
     """The present password, and the new one twice."""
 
-    present = _password("Present password", "current-password")
-    password = _password("New password", "new-password")
-    again = _password("New password once more", "new-password")
+    present = _password("Present password", "current-password", "Enter your present password.")
+    password = _password("New password", "new-password", "Enter a new password.")
+    again = _password("New password once more", "new-password", "Enter the new password again.")
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
