@@ -11,11 +11,18 @@ from rest_framework import mixins, serializers, viewsets
 from patients.models import Patient
 from tacroweb.accounts.access import access_of
 from tacroweb.accounts.roles import Permission
+from tacroweb.fields import InstantTextField
 
 from .models import LedgerEntry
 from .timeline import RowChange, in_words, visible_acts
 
 WHOLE = 400
+
+
+class InstantFilter(django_filters.Filter):
+    """An instant, read as strictly as everywhere; without an offset by the clinic's clock."""
+
+    field_class = InstantTextField
 
 
 class ActFilterSet(FilterSet):
@@ -25,8 +32,8 @@ class ActFilterSet(FilterSet):
     person = django_filters.CharFilter("actor_name", lookup_expr="icontains")
     act = django_filters.CharFilter("act")
     channel = django_filters.CharFilter("channel")
-    since = django_filters.IsoDateTimeFilter("recorded_at", lookup_expr="gte")
-    until = django_filters.IsoDateTimeFilter("recorded_at", lookup_expr="lt")
+    since = InstantFilter("recorded_at", lookup_expr="gte")
+    until = InstantFilter("recorded_at", lookup_expr="lt")
 
     def about(
         self, acts: QuerySet[LedgerEntry], name: str, public_id: Any

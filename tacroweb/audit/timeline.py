@@ -45,6 +45,13 @@ HIDDEN = {"id", "public_id", "patient", "clinic", "digest"}
 
 REVIEW = "Tasks reviewed"  # what monitoring calls its review of a patient
 ASSESSMENT = "Assessment"
+# Fields whose own words are the programmer's.
+NAMES = {
+    "hcv_antiviral_course": "On treatment for hepatitis C",
+    "lactating": "Breast-feeding",
+    "reason_code": "Reason",
+    "reason_text": "In words",
+}
 # The fields of a new row that its title is made of.
 TITLED: dict[type[models.Model], frozenset[str]] = {
     Observation: frozenset({"Analyte", "Entered", "Unit entered", "Value"}),
@@ -100,8 +107,13 @@ class ActLine:
     @property
     def outcome(self) -> str:
         """What a review did beside storing its assessment."""
-        done = "; ".join(row.title for row in self.rows if row.title != ASSESSMENT)
-        return done or "an assessment was stored, no task changed"
+        done = [
+            f"{row.title}: {new.lower()}" if name == "Status" and new else row.title
+            for row in self.rows
+            if row.title != ASSESSMENT
+            for name, _, new in [next((c for c in row.changes if c[0] == "Status"), ("", "", ""))]
+        ]
+        return "; ".join(done) or "an assessment stored, no task changed"
 
     @property
     def channel(self) -> str:
@@ -278,13 +290,11 @@ def _row_change(
         if now in silent if old is None else now == before:
             continue
         name, unit = _name_and_unit(column)
-        changes.append(
-            (
-                name,
-                None if old is None else _value(column, before, unit, related),
-                _value(column, now, unit, related),
-            )
-        )
+        told = _value(column, now, unit, related)
+        if old is not None:
+            changes.append((name, _value(column, before, unit, related), told))
+        elif told is not None:
+            changes.append((name, None, told))
     href = link = ""
     if tracked is DoseOrder and old is None:
         regimen: Any = related[Regimen][row.regimen_id]
@@ -349,24 +359,27 @@ def _value(column: "models.Field[Any, Any]", value: Any, unit: str, related: Rel
     return f"{text}{NBSP}{unit}" if unit else text
 
 
-def _answers(text: str) -> str:
-    """What was answered to each finding, one after the other."""
+def _answers(text: str) -> str | None:
+    """What was answered to each finding, one after the other; None if nothing was asked."""
     try:
-        return "; ".join(
+        told = "; ".join(
             f"{key}: {AnswerReason(said['reason']).label}"
             + (f" ({said['text']})" if said.get("text") else "")
             for key, said in json.loads(text).items()
         )
     except (ValueError, AttributeError, KeyError, TypeError):
         return text
+    return told or None
 
 
 def _name_and_unit(column: "models.Field[Any, Any]") -> tuple[str, str]:
     """The field's own words, and the unit that its name ends with."""
+    if column.name in NAMES:
+        return NAMES[column.name], ""
     for suffix, unit in UNITS:
         if column.name.endswith(suffix):
             name = str(column.verbose_name).removesuffix(suffix.replace("_", " "))
-            return _sentence(name.removesuffix(f", {unit}")), unit
+            return _sentence(name.removesuffix(f", {unit}").rstrip(", ")), unit
     name = str(column.verbose_name)
     for ending in (" on", " at"):
         name = name.removesuffix(ending)
