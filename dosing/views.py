@@ -19,7 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from dosing.checks import Answer, AnswerReason, Prescription, questions
+from dosing.checks import Answer, AnswerReason, Prescription, in_words, questions
 from dosing.forms import InterruptionForm, OrderForm, SignForm
 from dosing.models import (
     Assessment,
@@ -506,6 +506,7 @@ def why(request: HttpRequest, patient: uuid.UUID, order: uuid.UUID) -> HttpRespo
     asked = {id(each.finding): each.key for each in questions(advice)}
     context = _of(person) | {
         "order": row,
+        "reason": in_words(ReasonCode(row.reason_code), row.reason_text),
         "signature": getattr(row, "signature", None),
         "assessment": made,
         "advice": advice,
@@ -540,52 +541,61 @@ def _stored_answer(stored: Mapping[str, str] | None) -> str:
     return answer_in_words(Answer(reason=AnswerReason(stored["reason"]), text=stored["text"]))
 
 
-_LABELS: dict[str, "Mapping[str, models.Field[Any, Any]]"] = {
-    name: {field.name: field for field in model._meta.concrete_fields}
-    for name, model in (("patient", Patient), ("diagnosis", Diagnosis), ("regimen", Regimen))
+_MODELS: tuple[tuple[str, str, type[models.Model]], ...] = (
+    ("patient", "Patient", Patient),
+    ("diagnosis", "Diagnosis", Diagnosis),
+    ("regimen", "Course", Regimen),
+)
+_LABELS = {
+    "lactating": "Breast-feeding",
+    "hcv_antiviral_course": "On treatment for hepatitis C",
+    "weight_kg": "Weight",
+    "height_cm": "Height",
+    "morning_mg": "Morning dose",
+    "evening_mg": "Evening dose",
+    "target_low_ng_per_ml": "Own target from",
+    "target_high_ng_per_ml": "Own target to",
+    "dose_before_inhibitor_mg_per_day": "Dose before the inhibitor",
 }
 
 
 def _facts(case: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, object]]]]:
-    """The facts of a stored case that hold one value each, in the words of the record.
+    """The facts of a stored case that hold one value each, in the words and order of the record.
 
-    A weight or height is left out where it stands among the results below.
+    A weight or height is left out where it stands among the results below, and so is a target
+    that the course does not have of its own.
     """
-    measured = {"weight_kg", "height_cm"}
-    for name, heading in (
-        ("patient", "Patient"),
-        ("diagnosis", "Diagnosis"),
-        ("regimen", "Course"),
-    ):
+    optional = {"weight_kg", "height_cm", "target_low_ng_per_ml", "target_high_ng_per_ml"}
+    optional.add("dose_before_inhibitor_mg_per_day")
+    for name, heading, model in _MODELS:
         if facts := case[name]:
+            columns = {column.name: column for column in model._meta.concrete_fields}
+            known = dict.fromkeys((*columns, *_LABELS, *sorted(facts)))
+            keys = [key for key in known if key in facts]
             yield (
                 heading,
                 [
-                    _fact(_LABELS[name].get(key), key, value)
-                    for key, value in facts.items()
-                    if not (key in measured and value is None)
+                    _fact(columns.get(key), key, facts[key])
+                    for key in keys
+                    if not (key in optional and facts[key] is None)
                 ],
             )
 
 
-def _fact(field: "models.Field[Any, Any] | None", key: str, value: object) -> tuple[str, object]:
+def _fact(column: "models.Field[Any, Any] | None", key: str, value: object) -> tuple[str, object]:
     """`weight_kg: "61.5"` as "Weight" and "61.5 kg"; a choice by its words, a day as read here."""
-    label = str(field.verbose_name) if field else key
     shown_value = value
-    if value is not None and field and field.choices:
-        shown_value = dict(field.flatchoices).get(value, value)
+    if value is not None and column and column.choices:
+        shown_value = dict(column.flatchoices).get(value, value)
     elif isinstance(value, bool):
         shown_value = "Yes" if value else "No"
     elif value is not None and key.endswith(("_on", "_date")):
         shown_value = clinical_date(date.fromisoformat(str(value)))
     elif value is not None and key == "dose_since":
         shown_value = clinical_datetime(datetime.fromisoformat(str(value)))
-    for suffix, unit in UNITS:
-        if key.endswith(suffix):
-            label = key.removesuffix(suffix)
-            shown_value = value and quantity(str(value), unit)
-            break
-    label = label.replace("_", " ")
+    elif value is not None and (unit := next((u for end, u in UNITS if key.endswith(end)), "")):
+        shown_value = quantity(str(value), unit)
+    label = _LABELS.get(key) or str(column.verbose_name if column else key).replace("_", " ")
     return label[:1].upper() + label[1:], shown_value
 
 
