@@ -54,7 +54,9 @@ class TaskFilter(filters.FilterSet):
     """`status`, `patient`, and `overdue` (true or false; only open tasks are overdue)."""
 
     patient = filters.UUIDFilter(field_name="patient__public_id")
-    overdue = filters.BooleanFilter(method="by_overdue")
+    overdue = filters.TypedChoiceFilter(
+        choices=[("true", "true"), ("false", "false")], coerce="true".__eq__, method="by_overdue"
+    )
 
     class Meta:
         model = MonitoringTask

@@ -28,6 +28,7 @@ from tacroweb.fields import (
     KnownChoiceField,
     ResultStringField,
     StrictKeys,
+    WholeNumberField,
 )
 
 from .forms import HOURS
@@ -281,6 +282,7 @@ class EventSerializer(StrictKeys, serializers.ModelSerializer[ClinicalEvent]):
 
     patient = serializers.UUIDField(source="patient.public_id")
     kind = serializers.ChoiceField(EventKind.choices)
+    grade = WholeNumberField(required=False, allow_null=True, min_value=1, max_value=4)
     started_on = DayStringField()
     resolved_on = DayStringField(required=False, allow_null=True)
 

@@ -1,21 +1,27 @@
 """The API's roof: its router, how JSON is read, how pages are cut and what an error looks like."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import IO, Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, SuspiciousOperation, ValidationError
 from django.db import IntegrityError
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
+from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework import exceptions, status
 from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from tacroweb.refusals import Refusal
+
+MAX_WHOLE_DIGITS = 18
 
 
 class TooLarge(exceptions.APIException):
@@ -47,8 +53,11 @@ class StrictJSONParser(BaseParser):
                 object_pairs_hook=_no_duplicates,
                 parse_constant=_no_constants,
                 parse_float=_Unquoted,
+                parse_int=_whole,
             )
-        except (ValueError, RecursionError) as error:
+        except RecursionError as error:
+            raise exceptions.ParseError("This JSON is nested too deeply.") from error
+        except ValueError as error:
             raise exceptions.ParseError(f"This is not the JSON expected: {error}") from error
 
 
@@ -67,6 +76,12 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _whole(text: str) -> int:
+    if len(text) > MAX_WHOLE_DIGITS:
+        raise ValueError(f"a whole number has more than {MAX_WHOLE_DIGITS} digits")
+    return int(text)
+
+
 def _no_constants(name: str) -> Any:
     raise ValueError(f"{name} is not a number")
 
@@ -77,6 +92,25 @@ class Page(CursorPagination):
     ordering = "-id"
     page_size_query_param = "page_size"
     max_page_size = 200
+
+    def decode_cursor(self, request: Request) -> Any:
+        """Where to go on. A cursor that no page of ours gave is a 404, as an unreadable one is."""
+        cursor = super().decode_cursor(request)
+        if cursor is not None and not re.fullmatch("[0-9]{1,18}", str(cursor.position or 0)):
+            raise exceptions.NotFound(self.invalid_cursor_message)
+        return cursor
+
+
+class KnownFilters(DjangoFilterBackend):
+    """Filters by what a view declares. A name it does not know is refused: a misspelt `patient`
+    would otherwise hand over everybody's rows as that patient's."""
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> Any:
+        filterset = self.get_filterset_class(view, queryset)
+        known = {*(filterset.base_filters if filterset else ()), "cursor", "page_size"}
+        if unknown := request.query_params.keys() - known:
+            raise ValidationError(dict.fromkeys(unknown, "There is no such filter here."))
+        return super().filter_queryset(request, queryset, view)
 
 
 class Conflict(exceptions.APIException):

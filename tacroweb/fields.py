@@ -3,7 +3,7 @@
 import re
 from datetime import date, datetime, tzinfo
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -16,10 +16,13 @@ from rest_framework import serializers
 from tacroweb.numbers import format_decimal, parse_decimal, parse_result
 from tacroweb.refusals import Refusal
 
+D = TypeVar("D", bound=date)
+
 DAY_HINT = "Write the day as 2026-11-02."
 INSTANT_HINT = "Write the day and time as 2026-11-02 08:30."
 OFFSET_HINT = "Write the time with its offset, such as 2026-11-02T08:30:00+01:00."
 QUOTES_HINT = 'Write the number in quotes, such as "1.5": a JSON number may lose digits.'
+YEARS = range(1800, 2200)  # no fact lies outside; at the calendar's ends time zones overflow
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
@@ -30,12 +33,12 @@ _INSTANT = re.compile(
 def read_day(text: str) -> date:
     """A day written YYYY-MM-DD. Raises `ValidationError` with the hint for anything else."""
     text = text.strip()
+    if not _DAY.fullmatch(text):
+        raise ValidationError(DAY_HINT)
     try:
-        if _DAY.fullmatch(text):
-            return date.fromisoformat(text)
+        return _in_range(date.fromisoformat(text))
     except ValueError as error:
         raise ValidationError(f"There is no such day: {text}.") from error
-    raise ValidationError(DAY_HINT)
 
 
 def read_instant(text: str, *, zone: tzinfo | None) -> datetime:
@@ -48,7 +51,7 @@ def read_instant(text: str, *, zone: tzinfo | None) -> datetime:
     if not (shape := _INSTANT.fullmatch(text)):
         raise ValidationError(INSTANT_HINT if zone else OFFSET_HINT)
     try:
-        instant = datetime.fromisoformat(text)
+        instant = _in_range(datetime.fromisoformat(text))
     except ValueError as error:
         raise ValidationError(f"There is no such day or time: {text}.") from error
     if shape.group(3):
@@ -56,7 +59,19 @@ def read_instant(text: str, *, zone: tzinfo | None) -> datetime:
     if zone is None:
         raise ValidationError(OFFSET_HINT)
     with timezone.override(zone):
-        return from_current_timezone(instant)
+        try:
+            return from_current_timezone(instant)
+        except ValidationError as error:
+            raise ValidationError(
+                f"The clocks change then: {text} is skipped or comes twice. Write the offset too, "
+                "such as 2026-10-25T02:30+01:00."
+            ) from error
+
+
+def _in_range(day: D) -> D:
+    if day.year not in YEARS:
+        raise ValidationError(f"Check the year: {YEARS[0]} to {YEARS[-1]} are read.")
+    return day
 
 
 def read_decimal(text: str) -> Decimal:
@@ -231,6 +246,15 @@ def _quoted(data: Any) -> str:
     if type(data) is not str:
         raise ValidationError(QUOTES_HINT)
     return data
+
+
+class WholeNumberField(serializers.IntegerField):
+    """An API field for a whole number: a JSON number; text such as "1_0" is refused."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if type(data) is not int:
+            raise ValidationError("Write a whole number without quotes, such as 2.")
+        return super().to_internal_value(data)
 
 
 class StrictKeys(serializers.Serializer[Any]):

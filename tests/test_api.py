@@ -1,5 +1,6 @@
 """The API's roof: what it reads, how it refuses, and that it describes itself."""
 
+import base64
 import json
 
 import pytest
@@ -77,6 +78,40 @@ def test_a_number_with_a_point_and_no_quotes_is_refused_with_a_hint(nurse: Clien
     response = nurse.post("/api/v1/observations/", body, content_type="application/json")
     assert refusal(response)[0] == 400
     assert "quotes" in str(response.json()["fields"]["value"])
+
+
+@pytest.mark.parametrize("position", ["p=abc", "p=1e400", "p=" + "9" * 30, "p=2026-11-02"])
+def test_a_cursor_that_no_page_has_given_leads_nowhere(nurse: Client, position: str) -> None:
+    cursor = base64.b64encode(position.encode()).decode()
+    response = nurse.get("/api/v1/history/", {"cursor": cursor})
+    assert refusal(response) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value"),
+    [
+        ("patients", "patient__clinic", "2"),
+        ("patients", "ordering", "clinic__name"),
+        ("observations", "pateint", "00000000-0000-0000-0000-000000000000"),
+        ("tasks", "overdue", "maybe"),
+        ("history", "since", "0001-01-01T00:00:00+14:00"),
+        ("history", "until", "9999-12-31T23:59:59-14:00"),
+        ("history", "since", "yesterday"),
+    ],
+)
+def test_a_filter_that_cannot_be_meant_is_refused_at_its_name(
+    nurse: Client, path: str, name: str, value: str
+) -> None:
+    response = nurse.get(f"/api/v1/{path}/", {name: value})
+    assert refusal(response)[0] == 400
+    assert set(response.json()["fields"]) == {name}
+
+
+def test_acts_are_filtered_by_instants_with_or_without_their_offset(nurse: Client) -> None:
+    for since in ("2020-01-01T00:00:00+01:00", "2020-01-01 00:00"):
+        everything = nurse.get("/api/v1/history/", {"since": since}).json()["results"]
+        assert everything == nurse.get("/api/v1/history/").json()["results"] != []
+    assert nurse.get("/api/v1/history/", {"since": "2199-01-01T00:00Z"}).json()["results"] == []
 
 
 @pytest.mark.parametrize(

@@ -240,6 +240,9 @@ def test_acts_are_filtered_by_person_act_channel_and_day(
     assert shown(until="2020-01-01") == set()
     wrong = auditor.get(reverse("audit:acts"), {"since": today, "until": "2020-01-01"})
     assert b"before the first" in wrong.content
+    for ends in ({"since": "0001-01-01"}, {"until": "9999-12-31"}):
+        assert b"Check the year" in auditor.get(reverse("audit:acts"), ends).content
+        assert auditor.get(reverse("audit:export"), ends).status_code == 400
 
 
 def test_an_act_is_shown_whole_and_says_whether_it_verifies(

@@ -163,3 +163,21 @@ def test_what_a_service_refuses_stands_at_the_fields_or_above_the_form() -> None
     assert form.errors["day"] == ["Too late."]
     assert form.errors["value"] == ["This one."]
     assert form.non_field_errors() == ["Closed.", "Not today.", "Taken already."]
+
+
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:00-14:00", "1799-12-31T00:00Z"]
+)
+def test_an_instant_at_the_ends_of_the_calendar_is_refused_in_words(text: str) -> None:
+    with pytest.raises(ValidationError, match="Check the year"):
+        fields.read_instant(text, zone=None)
+    with pytest.raises(ValidationError, match="Check the year"):
+        fields.read_day(text[:10])
+
+
+@pytest.mark.parametrize("sent", ["2", "1_0", "２", True, 2.0, None, [2]])
+def test_a_whole_number_is_a_json_number_or_refused(sent: Any) -> None:
+    field = fields.WholeNumberField(min_value=1, max_value=4)
+    assert field.run_validation(2) == 2
+    with pytest.raises((ValidationError, serializers.ValidationError)):
+        field.run_validation(sent)
