@@ -11,7 +11,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from dosing.models import Decision, Formulation, ReasonCode
+from dosing.models import Decision, Formulation, Meaning, ReasonCode
 from dosing.rules.engine.facts import CaseFacts
 from dosing.rules.engine.quantities import shown
 from dosing.rules.engine.rulebook import RuleBook
@@ -20,6 +20,42 @@ from tacroweb.refusals import Refusal
 
 CONFIRM_FROM = 2  # times the last total a day: asked once
 TYPE_AGAIN_FROM = 10  # times the last total a day: the usual slip of a decimal point
+REASONS: dict[Meaning, tuple[ReasonCode, ...]] = {
+    Meaning.STARTED: (ReasonCode.START,),
+    Meaning.CHANGED: (
+        ReasonCode.LEVEL_LOW,
+        ReasonCode.LEVEL_HIGH,
+        ReasonCode.INHIBITOR_STARTED,
+        ReasonCode.INHIBITOR_STOPPED,
+        ReasonCode.INDUCER_STARTED,
+        ReasonCode.INDUCER_STOPPED,
+        ReasonCode.ADVERSE_EFFECT,
+        ReasonCode.INFECTION,
+        ReasonCode.RENAL,
+        ReasonCode.OTHER,
+    ),
+    Meaning.RESUMED: (ReasonCode.RESUMED, ReasonCode.OTHER),
+    Meaning.HELD: (
+        ReasonCode.LEVEL_HIGH,
+        ReasonCode.INHIBITOR_STARTED,
+        ReasonCode.ADVERSE_EFFECT,
+        ReasonCode.INFECTION,
+        ReasonCode.RENAL,
+        ReasonCode.CONTRAINDICATED,
+        ReasonCode.PATIENT_CHOICE,
+        ReasonCode.OTHER,
+    ),
+    Meaning.STOPPED: (
+        ReasonCode.COMPLETED,
+        ReasonCode.NO_RESPONSE,
+        ReasonCode.ADVERSE_EFFECT,
+        ReasonCode.INFECTION,
+        ReasonCode.RENAL,
+        ReasonCode.CONTRAINDICATED,
+        ReasonCode.PATIENT_CHOICE,
+        ReasonCode.OTHER,
+    ),
+}
 NEEDS_ANSWER = ("STOP", "WARN")
 NEEDS_ACKNOWLEDGEMENT = ("CAUTION",)
 
@@ -122,6 +158,20 @@ def in_words(code: ReasonCode, text: str) -> str:
             raise ValidationError({"reason_text": "Say which reason."})
         return text
     return f"{code.label}: {text}" if text else str(code.label)
+
+
+def check_reason(meaning: Meaning, code: ReasonCode) -> None:
+    """Raises `ValidationError` for a reason that does not fit the act; "other", in words, always
+    does."""
+    fitting = {*REASONS[meaning], ReasonCode.OTHER}
+    if code not in fitting:
+        raise ValidationError(
+            {
+                "reason_code": f"“{code.label}” is no reason for this act. Reasons for it: "
+                + ", ".join(known for known in ReasonCode if known in fitting)
+                + "."
+            }
+        )
 
 
 def questions(advice: Mapping[str, Any]) -> tuple[Question, ...]:

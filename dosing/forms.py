@@ -11,7 +11,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.forms.boundfield import BoundField
 
-from dosing.checks import Answer, AnswerReason, Prescription, Product, Question, questions
+from dosing.checks import REASONS, Answer, AnswerReason, Prescription, Product, Question, questions
 from dosing.models import Assessment, Formulation, Meaning, ReasonCode
 from dosing.rules.engine.quantities import shown
 from dosing.rules.loading import engine_book
@@ -24,47 +24,11 @@ log = logging.getLogger(__name__)
 
 LONGEST = 2000
 OTHER_DOSE = "OTHER"
-_CODES = {
-    Meaning.STARTED: (ReasonCode.START,),
-    Meaning.CHANGED: (
-        ReasonCode.LEVEL_LOW,
-        ReasonCode.LEVEL_HIGH,
-        ReasonCode.INHIBITOR_STARTED,
-        ReasonCode.INHIBITOR_STOPPED,
-        ReasonCode.INDUCER_STARTED,
-        ReasonCode.INDUCER_STOPPED,
-        ReasonCode.ADVERSE_EFFECT,
-        ReasonCode.INFECTION,
-        ReasonCode.RENAL,
-        ReasonCode.OTHER,
-    ),
-    Meaning.RESUMED: (ReasonCode.RESUMED, ReasonCode.OTHER),
-    Meaning.HELD: (
-        ReasonCode.LEVEL_HIGH,
-        ReasonCode.INHIBITOR_STARTED,
-        ReasonCode.ADVERSE_EFFECT,
-        ReasonCode.INFECTION,
-        ReasonCode.RENAL,
-        ReasonCode.CONTRAINDICATED,
-        ReasonCode.PATIENT_CHOICE,
-        ReasonCode.OTHER,
-    ),
-    Meaning.STOPPED: (
-        ReasonCode.COMPLETED,
-        ReasonCode.NO_RESPONSE,
-        ReasonCode.ADVERSE_EFFECT,
-        ReasonCode.INFECTION,
-        ReasonCode.RENAL,
-        ReasonCode.CONTRAINDICATED,
-        ReasonCode.PATIENT_CHOICE,
-        ReasonCode.OTHER,
-    ),
-}
 
 
 def reason_field(meaning: Meaning) -> forms.ChoiceField:
     """The reasons that fit an act; a single one needs no choosing."""
-    codes = [(code.value, str(code.label)) for code in _CODES[meaning]]
+    codes = [(code.value, str(code.label)) for code in REASONS[meaning]]
     if len(codes) == 1:
         return forms.ChoiceField(choices=codes, initial=codes[0][0], widget=forms.HiddenInput())
     return forms.ChoiceField(

@@ -16,6 +16,7 @@ from dosing.checks import (
     Product,
     check_answers,
     check_dispensable,
+    check_reason,
     confirmations,
     decision_of,
     in_words,
@@ -40,7 +41,7 @@ from dosing.rules.engine.assess import assess
 from dosing.rules.engine.facts import CaseFacts
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.loading import ENGINE_VERSION, engine_book
-from dosing.rules.selectors import published_version
+from dosing.rules.selectors import published_book, published_version
 from dosing.selectors import current_regimen, last_order, open_order
 from patients.models import FactsVersion, Patient
 from patients.selectors import facts_number
@@ -75,14 +76,20 @@ class AlreadyOnTacrolimus(Refusal):
 
 
 def advise(
-    patient: Patient, *, intent: Intent | None = None, at: datetime
+    patient: Patient,
+    *,
+    intent: Intent | None = None,
+    book: RuleBook | None = None,
+    at: datetime,
 ) -> tuple[CaseFacts, Advice]:
-    """What the book in force says of the patient now; nothing is stored.
+    """The facts of the patient and what the book (else the one in force) says of them at `at`.
 
-    Without an intent: REVIEW for a patient on tacrolimus, else START.
+    Without an intent: REVIEW for a patient on tacrolimus, else START. Nothing is stored. Raises
+    `NoPublishedBook`, and `ValueError` for facts that cannot be.
     """
-    book = engine_book(published_version())
-    return _evaluated(patient, intent=intent, book=book, at=at)
+    book = book or published_book()
+    case = case_of(patient, intent=intent, book=book, at=at)
+    return case, assess(case, book, at=_at_clinic(patient, at))
 
 
 @service("Patient assessed")
@@ -96,7 +103,7 @@ def assess_patient(*, patient: Patient, intent: Intent, at: datetime, by: Signat
     # Locked until commit, so that the number stored is the number of the facts read below.
     facts = FactsVersion.objects.select_for_update().get(patient=patient)
     row = published_version()
-    case, advice = _evaluated(patient, intent=intent, book=engine_book(row), at=at)
+    case, advice = advise(patient, intent=intent, book=engine_book(row), at=at)
     local = at.astimezone(patient.clinic.zone)
     assessment = Assessment(
         patient=patient,
@@ -421,13 +428,6 @@ def _at_clinic(patient: Patient, at: datetime) -> datetime:
     return at.astimezone(timezone(at.astimezone(patient.clinic.zone).utcoffset() or timedelta(0)))
 
 
-def _evaluated(
-    patient: Patient, *, intent: Intent | None, book: RuleBook, at: datetime
-) -> tuple[CaseFacts, Advice]:
-    case = case_of(patient, intent=intent, book=book, at=at)
-    return case, assess(case, book, at=_at_clinic(patient, at))
-
-
 def _open(patient: Patient, *, by: Signature) -> int:
     """Take the patient's record for a signed act; the number of facts that stood before it.
 
@@ -483,6 +483,7 @@ def _check(
     at: datetime,
 ) -> Decision:
     """The decision of a prescription that may be signed; raises what stands against it."""
+    check_reason(meaning, prescription.reason_code)
     shown = shown_digest(meaning, product, prescription, assessment=assessment)
     if shown_sha256 and shown_sha256 != shown:
         raise ShownChanged("This is not the order that you reviewed. Review it again, then sign.")
@@ -595,6 +596,7 @@ def _interrupt(
     _open(regimen.patient, by=by)
     regimen = Regimen.objects.select_for_update(of=("self",)).get(pk=regimen.pk)
     _check_status(meaning, regimen)
+    check_reason(meaning, reason_code)
     if assessment is not None and assessment.patient_id != regimen.patient_id:
         raise ValidationError({"assessment": "This assessment is of another patient."})
     order = open_order(regimen)

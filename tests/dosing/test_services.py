@@ -382,6 +382,19 @@ def test_an_act_that_the_state_forbids_says_what_to_do(on_tacrolimus: Regimen) -
             act(on_tacrolimus)
 
 
+def test_a_reason_fits_the_act(patient: Patient) -> None:
+    with pytest.raises(ValidationError, match="no reason for this act. Reasons for it: START, OTHER"):
+        start(patient, assessed(patient), "2.5", "2", reason_code=ReasonCode.LEVEL_LOW)
+    regimen = started(patient).regimen
+    for code in (ReasonCode.START, ReasonCode.COMPLETED, ReasonCode.RESUMED):
+        with pytest.raises(ValidationError, match="no reason for this act"):
+            order(regimen, assessed(patient), "1", "1", reason_code=code)
+    for act, code in ((hold, ReasonCode.START), (stop, ReasonCode.LEVEL_LOW)):
+        with pytest.raises(ValidationError, match="no reason for this act"):
+            act(regimen, reason_code=code, reason_text="x")
+    assert SignedOrder.objects.count() == 1
+
+
 def test_a_hold_and_a_stop_say_why(on_tacrolimus: Regimen) -> None:
     for act in (hold, stop):
         with pytest.raises(ValidationError, match="Say which reason"):
