@@ -175,7 +175,7 @@ def _save_checked(patient: Patient, *, at: datetime, by: Signature) -> None:
     errors: dict[str, str] = {}
     if patient.mrn and not _MRN.fullmatch(patient.mrn):
         errors["mrn"] = "An MRN is letters and digits, with . / - _ between them."
-    others = Patient.objects.filter(clinic=patient.clinic_id, mrn=patient.mrn)
+    others = Patient.objects.filter(clinic=patient.clinic_id, mrn__iexact=patient.mrn)
     if others.exclude(pk=patient.pk).exists():
         errors["mrn"] = "A patient with this MRN is registered already."
     today = today_at(patient.clinic, at)

@@ -1,8 +1,11 @@
 """The audit floor: signed rows with history, rows that are only ever added, and the ledger."""
 
+import re
+from collections.abc import Collection
 from typing import Any, ClassVar, NoReturn, Self, TypeVar
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.dispatch import receiver
 from simple_history.models import HistoricalRecords
@@ -12,6 +15,12 @@ from .ledger import Act, current_act
 from .signature import Signature, UnsignedWrite
 
 M = TypeVar("M", bound=models.Model)
+
+# Control characters but tab and line ends, zero-width spaces, and marks that turn the direction of
+# what follows. Joiners stay: some scripts need them.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]"
+)
 
 
 class SignedQuerySet(models.QuerySet[M]):
@@ -83,6 +92,28 @@ class SignedModel(models.Model):
                     raise UnsignedWrite(f"{name}: history is switched off, so nothing is written.")
         finally:
             self._signature = None
+
+    def clean_fields(self, exclude: Collection[str] | None = None) -> None:
+        """Also refuses what nobody sees in a text: a name written backwards, an empty reason that
+        does not look empty to the program."""
+        errors: dict[str, Any] = {}
+        try:
+            super().clean_fields(exclude)
+        except ValidationError as error:
+            errors = error.update_error_dict({})
+        texts = {
+            field.name: getattr(self, field.attname)
+            for field in self._meta.concrete_fields
+            if isinstance(field, models.CharField | models.TextField)
+            and field.name not in (exclude or ())
+        }
+        if self._signature is not None:
+            texts.setdefault("reason", self._signature.reason)
+        for name, text in texts.items():
+            if text and _UNSEEN.search(text):
+                errors.setdefault(name, "Remove the invisible characters from this text.")
+        if errors:
+            raise ValidationError(errors)
 
     def sign(self, by: Signature) -> Self:
         """Put `by` under the next save of this row."""

@@ -567,3 +567,27 @@ def test_a_vaccine_is_known_and_either_planned_or_given(
     with pytest.raises(ValidationError) as error:
         services.record_immunisation(patient=patient, at=NOW, by=by, **wrong)
     assert field in refused(error)
+
+
+@pytest.mark.parametrize("mrn", ["A-7", "a-7", " A - 7 "])
+def test_an_mrn_is_one_persons_in_whatever_letters_and_blanks(patient: Patient, mrn: str) -> None:
+    services.correct_patient(
+        patient=patient, mrn="A-7", at=NOW, by=by_system(patient.clinic).because("misread")
+    )
+    with pytest.raises(ValidationError, match="registered already"):
+        a_patient(patient.clinic, mrn=mrn)
+    assert Patient.objects.count() == 1
+
+
+@pytest.mark.parametrize("unseen", ["\u202e", "\u200b", "\x1b", "\u2066", "\ufeff"])
+def test_what_nobody_sees_is_in_no_name_and_is_no_reason(patient: Patient, unseen: str) -> None:
+    by = by_system(patient.clinic).because("misheard")
+    with pytest.raises(ValidationError, match="invisible") as refused:
+        services.correct_patient(patient=patient, family_name=f"Sa{unseen}to", at=NOW, by=by)
+    assert set(refused.value.message_dict) == {"family_name"}
+    with pytest.raises(ValidationError, match="invisible") as refused:
+        services.correct_patient(
+            patient=patient, family_name="Sato", at=NOW, by=by.because(unseen + ".")
+        )
+    assert set(refused.value.message_dict) == {"reason"}
+    services.correct_patient(patient=patient, family_name="Sa\u200cto", at=NOW, by=by)
