@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
+from fractions import Fraction
 
 from dosing.models import DoseOrder, Intent, Regimen, RegimenStatus
 from dosing.rules.engine import facts
@@ -24,7 +25,7 @@ from patients.selectors import (
     events_of,
     immunisations_of,
 )
-from patients.vocabulary import Analyte, UnknownUnit, vocabulary
+from patients.vocabulary import UnknownUnit, vocabulary
 from tacroweb.numbers import parse_result
 
 
@@ -57,9 +58,9 @@ def case_of(
         co_medications=tuple(taken.values()),
         # A quantity that the vocabulary file does not name is one that no rule reads.
         observations=tuple(
-            _observation(row, analyte)
+            observation_fact(row)
             for row in current_observations(patient).filter(drawn_at__lte=at)
-            if (analyte := vocabulary().analyte(row.analyte.key)) is not None
+            if vocabulary().analyte(row.analyte.key) is not None
         ),
         events=tuple(_event(row) for row in events_of(patient) if row.started_on <= today),
         immunisations=tuple(_immunisation(row) for row in immunisations_of(patient)),
@@ -205,20 +206,24 @@ def _co_medication(row: CoMedication) -> facts.CoMedication:
     )
 
 
-def _observation(row: Observation, analyte: Analyte) -> facts.Observation:
+def observation_fact(row: Observation) -> facts.Observation:
     """The value as entered, in its own unit, with the exact canonical value that the rules read.
 
-    A unit that only this installation's table knows goes in canonically, as it is stored.
+    A quantity or unit that only this installation's tables know goes in canonically, as it is
+    stored.
     """
     comparator, value = parse_result(row.entered)
     unit = row.unit_entered
+    analyte = vocabulary().analyte(row.analyte.key)
     try:
-        canonical = analyte.exactly(value, unit)
+        canonical = None if analyte is None else analyte.exactly(value, unit)
     except UnknownUnit:
-        value, unit = round(row.value, 6), analyte.unit
-        canonical = analyte.exactly(value, unit)
+        canonical = None
+    if canonical is None:
+        value, unit = round(row.value, 6), row.analyte.canonical_unit
+        canonical = Fraction(value)
     return facts.Observation(
-        analyte=analyte.key,
+        analyte=row.analyte.key,
         value=value,
         unit=unit,
         canonical=canonical,

@@ -5,7 +5,8 @@ from datetime import date, datetime, timedelta
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
-from dosing.models import Regimen, RegimenStatus
+from dosing.models import Regimen
+from dosing.selectors import ON_THERAPY
 from monitoring.models import MonitoringTask, Review, SweepRun, TaskStatus
 from patients.models import Patient
 from tacroweb.accounts.models import Clinic
@@ -123,9 +124,7 @@ def due_for_review(clinic: Clinic, *, since: datetime) -> QuerySet[Patient]:
         at__gte=since,
         facts_version=OuterRef("facts_version__number"),
     )
-    taking = Regimen.objects.filter(
-        patient=OuterRef("pk"), status__in=(RegimenStatus.ACTIVE, RegimenStatus.HELD)
-    )
+    taking = Regimen.objects.filter(patient=OuterRef("pk"), status__in=ON_THERAPY)
     waiting = MonitoringTask.objects.filter(patient=OuterRef("pk"), status=TaskStatus.OPEN)
     return (
         Patient.objects.filter(Exists(taking) | Exists(waiting), clinic=clinic)

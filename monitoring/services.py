@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from dosing.models import Assessment, Intent
 from dosing.rules.engine.advice import DueTest
 from dosing.rules.engine.facts import TACROLIMUS_LEVEL, CaseFacts
+from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.trough import troughs
 from dosing.rules.selectors import published_book
 from dosing.selectors import current_regimen
@@ -112,9 +113,10 @@ def review_patient(*, patient: Patient, at: datetime, by: Signature) -> Assessme
         for task in tasks:
             _cancel(task, NOT_TAKEN, at=at, by=by)
     else:
-        case, advice = advise(patient, intent=Intent.REVIEW, at=at)
+        book = published_book()
+        case, advice = advise(patient, intent=Intent.REVIEW, book=book, at=at)
         tasks, asked = _without_exact(tasks, samples(advice.due_tests))
-        tasks = _without_answered(patient, case, tasks, asked, at=at, by=by)
+        tasks = _without_answered(patient, case, book, tasks, asked, at=at, by=by)
         tasks, asked = _without_repeated(tasks, asked, case=case, at=at)
         asked = _without_declined(patient, asked)
         if asked or last is None or last.facts_version != facts.number:
@@ -155,6 +157,7 @@ def _wanted(sample: Sample) -> tuple[object, ...]:
 def _without_answered(
     patient: Patient,
     case: CaseFacts,
+    book: RuleBook,
     tasks: list[MonitoringTask],
     asked: list[Sample],
     *,
@@ -164,7 +167,7 @@ def _without_answered(
     """Close the tasks that a result has answered; the others are returned."""
     if not tasks:
         return tasks
-    trough_at = {level.at for level in troughs(case, published_book(), at)}
+    trough_at = {level.at for level in troughs(case, book, at)}
     results = [
         result
         for result in current_observations(patient).filter(

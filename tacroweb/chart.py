@@ -271,7 +271,10 @@ class Result:
 
     @property
     def flag(self) -> str:
-        """ "low" or "high" against the reference range, by the engine's reading of comparators."""
+        """ "low" or "high" against the reference range, by the engine's reading of comparators.
+
+        It is read of the stored value: a result has its flag where the check of the patient fails.
+        """
         analyte, row = self.newest.analyte, self.newest
         seen = trough.values(
             Level(

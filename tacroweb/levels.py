@@ -7,11 +7,11 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 
+from dosing.case import observation_fact
 from dosing.models import Regimen
 from dosing.rules.engine import trough
-from dosing.rules.engine.facts import TACROLIMUS_LEVEL
 from dosing.rules.engine.facts import Observation as Level
-from dosing.rules.engine.quantities import Comparator, Hours, shown
+from dosing.rules.engine.quantities import shown
 from dosing.rules.engine.rulebook import LevelWindowRow, RuleBook
 from patients.models import Observation
 from tacroweb.timeline import Status, TargetBand, TroughPoint
@@ -87,15 +87,7 @@ def place(row: Observation, found: Sequence[Target], at: datetime) -> PlacedLeve
 
     Where a comparator leaves it open ("<8.0" against 5 to 10), it is not placed either.
     """
-    level = Level(
-        analyte=TACROLIMUS_LEVEL,
-        value=row.value,
-        unit="ng/mL",
-        canonical=Fraction(row.value),
-        at=row.drawn_at,
-        comparator=Comparator(row.comparator) if row.comparator else None,
-        hours_since_dose=None if row.hours_since_dose is None else Hours(row.hours_since_dose),
-    )
+    level = observation_fact(row)
     target = target_on(found, row.drawn_at.astimezone(at.tzinfo).date())
     status: Status = "doubtful"
     note = ""

@@ -4,26 +4,22 @@ import logging
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from fractions import Fraction
 from itertools import groupby
 from typing import Any
 
-from django.db.models import OuterRef, Q, Subquery
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from dosing.case import case_of
-from dosing.models import Assessment, DoseOrder, Meaning, Regimen, RegimenStatus, SignedOrder
 from dosing.rules.engine.advice import Advice
-from dosing.rules.engine.assess import assess
 from dosing.rules.engine.facts import TACROLIMUS_LEVEL, CaseFacts
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.starting import weight_kg
 from dosing.rules.selectors import published_book
 from dosing.selectors import ON_THERAPY, dose_steps, orders_of
+from dosing.services import advise
 from monitoring.selectors import (
     failed_reviews,
     last_sweep,
@@ -38,10 +34,9 @@ from patients.selectors import co_medications_of, current_observations, events_o
 from tacroweb import chart as charting
 from tacroweb import levels
 from tacroweb.accounts.access import Access, access_of, requires
-from tacroweb.accounts.models import Clinic
 from tacroweb.accounts.roles import Permission
+from tacroweb.home import held, waiting_for_a_decision
 from tacroweb.refusals import Refusal
-from tacroweb.templatetags.quantities import plain_dose
 
 log = logging.getLogger(__name__)
 SHOWN = 25
@@ -68,7 +63,7 @@ def home(request: HttpRequest) -> HttpResponse:
     today = at.date()
     sweep = last_sweep()
     due = worklist(access.clinic, today=today)
-    waiting = waiting_for_a_decision(access.clinic)
+    waiting = waiting_for_a_decision(access.clinic, limit=SHOWN + 1)
     return render(
         request,
         "home.html",
@@ -90,117 +85,8 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """A patient whose newest assessment proposes a dose, or has a critical finding unanswered."""
-
-    patient: Patient
-    dose: str
-    proposal: str
-    findings: tuple[dict[str, Any], ...]
-    since: datetime
-
-
-def waiting_for_a_decision(clinic: Clinic) -> list[Waiting]:
-    """Patients on tacrolimus whose newest stored assessment asks for a decision, newest first.
-
-    A critical finding counts until the signer of the dose in force has answered it. Two queries; at
-    most one more than are shown.
-    """
-    newest = (
-        Assessment.objects.filter(patient=OuterRef("patient")).order_by("-at", "-pk").values("pk")
-    )
-    on_therapy = Regimen.objects.filter(patient__clinic=clinic, status__in=ON_THERAPY)
-    asking = (
-        Assessment.objects.filter(pk__in=on_therapy.values(newest=Subquery(newest[:1])))
-        # The stored answer is canonical JSON: keys sorted, no spaces.
-        .filter(
-            ~Q(advice_text__contains='"proposal":null,"rule_book":')
-            | Q(advice_text__contains='"severity":"STOP"')
-            | Q(advice_text__contains='"severity":"WARN"')
-        )
-        .select_related("patient")
-        .order_by("-at")[: 4 * SHOWN]
-    )
-    found = {assessment.patient_id: assessment for assessment in asking}
-    orders = {
-        order.regimen.patient_id: order
-        for order in DoseOrder.objects.filter(
-            regimen__patient__in=found, closed_at__isnull=True
-        ).select_related("regimen", "assessment")
-    }
-    rows = [_waiting(each, orders.get(key)) for key, each in found.items()]
-    return [row for row in rows if row.proposal or row.findings][: SHOWN + 1]
-
-
-def _waiting(assessment: Assessment, order: DoseOrder | None) -> Waiting:
-    advice = assessment.advice
-    answered = charting.answered_in(order)
-    proposal = advice["proposal"] if order is None or order.assessment_id != assessment.pk else None
-    if order is not None and order.regimen.status == RegimenStatus.HELD:
-        # The hold that is asked for stands already.
-        proposal = None if _asks_for_a_hold(proposal) else proposal
-        advice["findings"] = [
-            each for each in advice["findings"] if not _asks_for_a_hold(each["proposal"])
-        ]
-    return Waiting(
-        patient=assessment.patient,
-        dose=_dose_words(order),
-        proposal=_proposal_words(proposal),
-        findings=tuple(
-            each
-            for each in advice["findings"]
-            if (each["code"], each["message"]) not in answered
-            and (each["severity"] in ("STOP", "WARN") or _carries(each, proposal))
-        ),
-        since=assessment.at,
-    )
-
-
-def _asks_for_a_hold(proposal: dict[str, Any] | None) -> bool:
-    return proposal is not None and proposal["action"] == "HOLD"
-
-
-def _carries(finding: dict[str, Any], proposal: dict[str, Any] | None) -> bool:
-    """Whether the proposal of the whole advice is this finding's own."""
-    own = finding["proposal"]
-    if own is None or proposal is None:
-        return False
-    return all(own[key] == proposal[key] for key in ("action", "total_daily_mg"))
-
-
-def _dose_words(order: DoseOrder | None) -> str:
-    if order is None:
-        return ""
-    if order.regimen.status == RegimenStatus.HELD:
-        return "held"
-    return f"{plain_dose(order.total_daily_mg)} mg/day"
-
-
-def _proposal_words(proposal: dict[str, Any] | None) -> str:
-    if proposal is None or proposal["action"] == "NONE":
-        return ""
-    if proposal["action"] in ("HOLD", "STOP"):
-        return f"{proposal['action'].capitalize()} tacrolimus"
-    return f"Change to {plain_dose(Decimal(proposal['total_daily_mg']))} mg/day"
-
-
-def held(clinic: Clinic) -> list[SignedOrder]:
-    """The signature under each hold that stands at the clinic, longest held first."""
-    acts = (
-        SignedOrder.objects.filter(
-            meaning=Meaning.HELD,
-            regimen__status=RegimenStatus.HELD,
-            regimen__patient__clinic=clinic,
-        )
-        .select_related("regimen__patient")
-        .order_by("signed_at", "pk")
-    )
-    return sorted({act.regimen_id: act for act in acts}.values(), key=lambda act: act.signed_at)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """The protocol asked now: its answer, or the sentence that says why there is none."""
+    """The protocol asked now: facts and answer, or the sentence that says why there are none."""
 
     book: RuleBook | None = None
     case: CaseFacts | None = None
@@ -210,17 +96,15 @@ class Check:
 
 def check_now(patient: Patient, *, at: datetime) -> Check:
     """Ask the rule book in force. Whatever goes wrong is a failed check, never "nothing found"."""
-    book = case = None
+    book = None
     try:
         book = published_book()
-        case = case_of(patient, book=book, at=at)
-        advice = assess(case, book, at=at)
+        case, advice = advise(patient, book=book, at=at)
     except Refusal as refusal:
-        return Check(book=book, case=case, failure=refusal.message)
+        return Check(book=book, failure=refusal.message)
     except Exception:  # a chart without advice is better than none, and says that it is without
         log.exception("The check of patient %s failed", patient.public_id)
-        failure = "The facts could not be put to the rule book."
-        return Check(book=book, case=case, failure=failure)
+        return Check(book=book, failure="The facts could not be put to the rule book.")
     return Check(book=book, case=case, advice=advice)
 
 
@@ -268,12 +152,13 @@ def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
         "review_failure": review_failure(person),
         "tile_dose": charting.dose_tile(regimen, order, steps, _weight(check, at)),
     }
-    if check.book is not None and check.case is not None:
+    if check.book is not None and check.advice is not None:
         targets = levels.targets(regimens, check.book)
         placed = [
             levels.place(row, targets, at) for row in rows if row.analyte.key == TACROLIMUS_LEVEL
         ]
         span = SPANS.get(request.GET.get("span", ""))
+        tiers = charting.tiers(check.advice, check.book, order)
         context |= {
             "target": targets[-1] if regimen else None,
             "tile_level": charting.level_tile(placed),
@@ -283,10 +168,6 @@ def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
             "timeline": charting.timeline(
                 placed, targets, steps, medicines, events, at=at, days=span
             ),
-        }
-    if check.book is not None and check.advice is not None:
-        tiers = charting.tiers(check.advice, check.book, order)
-        context |= {
             "tile_next": charting.next_trough_tile(
                 check.advice, today, on_therapy=regimen is not None
             ),

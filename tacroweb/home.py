@@ -1,0 +1,124 @@
+"""What the worklist shows beside the due tests: decisions that wait, and holds that stand."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import OuterRef, Q, Subquery
+
+from dosing.models import Assessment, DoseOrder, Meaning, Regimen, RegimenStatus, SignedOrder
+from dosing.selectors import ON_THERAPY
+from patients.models import Patient
+from tacroweb.accounts.models import Clinic
+from tacroweb.chart import answered_in
+from tacroweb.templatetags.quantities import plain_dose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A patient whose newest assessment proposes a dose, or has a critical finding unanswered."""
+
+    patient: Patient
+    dose: str
+    proposal: str
+    findings: tuple[dict[str, Any], ...]
+    since: datetime
+
+
+def waiting_for_a_decision(clinic: Clinic, *, limit: int) -> list[Waiting]:
+    """Patients on tacrolimus whose newest stored assessment asks for a decision, newest first.
+
+    A critical finding counts until the signer of the dose in force has answered it. At most
+    `limit`, in two queries.
+    """
+    newest = (
+        Assessment.objects.filter(patient=OuterRef("patient")).order_by("-at", "-pk").values("pk")
+    )
+    on_therapy = Regimen.objects.filter(patient__clinic=clinic, status__in=ON_THERAPY)
+    asking = (
+        Assessment.objects.filter(pk__in=on_therapy.values(newest=Subquery(newest[:1])))
+        # The stored answer is canonical JSON: keys sorted, no spaces.
+        .filter(
+            ~Q(advice_text__contains='"proposal":null,"rule_book":')
+            | Q(advice_text__contains='"severity":"STOP"')
+            | Q(advice_text__contains='"severity":"WARN"')
+        )
+        .select_related("patient")
+        .order_by("-at")[: 4 * limit]
+    )
+    found = {assessment.patient_id: assessment for assessment in asking}
+    orders = {
+        order.regimen.patient_id: order
+        for order in DoseOrder.objects.filter(
+            regimen__patient__in=found, closed_at__isnull=True
+        ).select_related("regimen", "assessment")
+    }
+    rows = [_waiting(each, orders.get(key)) for key, each in found.items()]
+    return [row for row in rows if row.proposal or row.findings][:limit]
+
+
+def _waiting(assessment: Assessment, order: DoseOrder | None) -> Waiting:
+    advice = assessment.advice
+    answered = answered_in(order)
+    proposal = advice["proposal"] if order is None or order.assessment_id != assessment.pk else None
+    if order is not None and order.regimen.status == RegimenStatus.HELD:
+        # The hold that is asked for stands already.
+        proposal = None if _asks_for_a_hold(proposal) else proposal
+        advice["findings"] = [
+            each for each in advice["findings"] if not _asks_for_a_hold(each["proposal"])
+        ]
+    return Waiting(
+        patient=assessment.patient,
+        dose=_dose_words(order),
+        proposal=_proposal_words(proposal),
+        findings=tuple(
+            each
+            for each in advice["findings"]
+            if (each["code"], each["message"]) not in answered
+            and (each["severity"] in ("STOP", "WARN") or _carries(each, proposal))
+        ),
+        since=assessment.at,
+    )
+
+
+def _asks_for_a_hold(proposal: dict[str, Any] | None) -> bool:
+    return proposal is not None and proposal["action"] == "HOLD"
+
+
+def _carries(finding: dict[str, Any], proposal: dict[str, Any] | None) -> bool:
+    """Whether the proposal of the whole advice is this finding's own."""
+    own = finding["proposal"]
+    if own is None or proposal is None:
+        return False
+    return all(own[key] == proposal[key] for key in ("action", "total_daily_mg"))
+
+
+def _dose_words(order: DoseOrder | None) -> str:
+    if order is None:
+        return ""
+    if order.regimen.status == RegimenStatus.HELD:
+        return "held"
+    return f"{plain_dose(order.total_daily_mg)} mg/day"
+
+
+def _proposal_words(proposal: dict[str, Any] | None) -> str:
+    if proposal is None or proposal["action"] == "NONE":
+        return ""
+    if proposal["action"] in ("HOLD", "STOP"):
+        return f"{proposal['action'].capitalize()} tacrolimus"
+    return f"Change to {plain_dose(Decimal(proposal['total_daily_mg']))} mg/day"
+
+
+def held(clinic: Clinic) -> list[SignedOrder]:
+    """The signature under each hold that stands at the clinic, longest held first."""
+    acts = (
+        SignedOrder.objects.filter(
+            meaning=Meaning.HELD,
+            regimen__status=RegimenStatus.HELD,
+            regimen__patient__clinic=clinic,
+        )
+        .select_related("regimen__patient")
+        .order_by("signed_at", "pk")
+    )
+    return sorted({act.regimen_id: act for act in acts}.values(), key=lambda act: act.signed_at)
