@@ -13,4 +13,5 @@ class CancelForm(forms.Form):
         help_text="Such as “done elsewhere” or “the patient declines”. It stays on record.",
         max_length=NOTE_LENGTH,
         widget=forms.Textarea(attrs={"rows": 3}),
+        error_messages={"required": "Say why this test will not be done."},
     )

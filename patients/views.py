@@ -206,7 +206,7 @@ def edit(request: HttpRequest, patient: UUID) -> HttpResponse:
             ),
         ):
             return _saved(request, one, "The registration is saved.")
-    return _form_page(request, one, form, at, heading="Registration", button="Save")
+    return _form_page(request, one, form, at, heading="Registration", button="Save", columns=True)
 
 
 @read_or_write
@@ -228,7 +228,7 @@ def diagnosis(request: HttpRequest, patient: UUID) -> HttpResponse:
             lambda: record_diagnosis(patient=one, seen=seen, by=_sign(request, form), **disease),
         ):
             return _saved(request, one, "The diagnosis is saved.")
-    return _form_page(request, one, form, at, heading="Diagnosis", button="Save")
+    return _form_page(request, one, form, at, heading="Diagnosis", button="Save", columns=True)
 
 
 def _form_page(
@@ -554,10 +554,14 @@ def upload_preview(request: HttpRequest) -> HttpResponse:
     if text is None:
         messages.warning(request, "There is no file waiting. Choose it again.")
         return redirect("patients:upload")
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    # Of the clinic too: who switches clinics meanwhile has not seen what it would do there.
+    digest = hashlib.sha256(f"{access.clinic.pk}\n{text}".encode()).hexdigest()
     if request.method == "POST":
         if request.POST.get("digest") != digest:
-            messages.error(request, "Another file has been chosen since. This is what it will do.")
+            messages.error(
+                request,
+                "Another file has been chosen, or another clinic. This is what it will do.",
+            )
             return redirect("patients:upload-preview")
         try:
             done = import_results(clinic=access.clinic, text=text, at=at, by=access.sign())

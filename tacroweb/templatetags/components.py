@@ -374,6 +374,8 @@ def field(
     Where the form has errors, their summary takes the focus and no field asks for it.
     """
     hint = str(bound.help_text) if hint is None else hint
+    # "Not known" is an answer: such a field is never left empty.
+    offers_not_known = ("", NOT_KNOWN) in getattr(bound.field, "choices", ())
     described = [f"{bound.auto_id}_{part}" for part in ("hint", "error", "unit") if
                  {"hint": hint, "error": bound.errors, "unit": unit}[part]]  # fmt: skip
     attrs: dict[str, Any] = {}
@@ -395,7 +397,7 @@ def field(
             "hint": hint,
             "unit": unit,
             "width": width,
-            "optional": mark_optional and not bound.field.required,
+            "optional": mark_optional and not bound.field.required and not offers_not_known,
             "described": " ".join(described),
             "is_checkbox": isinstance(bound.field.widget, CheckboxInput),
         },

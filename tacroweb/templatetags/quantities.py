@@ -77,6 +77,12 @@ def quantity(value: Number, unit: str) -> str:
 
 
 @register.filter
+def hours(value: Number) -> str:
+    """A span of time: 12 h, 11.5 h."""
+    return NOT_KNOWN if (span := _exact(value)) is None else f"{plain_dose(span)}{NBSP}h"
+
+
+@register.filter
 def printed_unit(unit: str) -> str:
     """A UCUM unit as it is printed: mm[Hg] is mmHg, 10*9/L is ×10⁹/L, umol/L is µmol/L."""
     for written, printed in PRINTED:

@@ -362,6 +362,14 @@ def test_a_dose_has_a_leading_zero_and_no_trailing_one(value, said):
 def test_levels_keep_their_decimals_and_comparators():
     assert quantities.ng_per_ml(Decimal("7.0")).replace("\xa0", " ") == "7.0 ng/mL"
     assert quantities.quantity("<2.0", "ng/mL").replace("\xa0", " ") == "<2.0 ng/mL"
+    assert quantities.hours(Decimal("12.00")) == "12\N{NO-BREAK SPACE}h"
+    for written, printed in (
+        ("10^3/uL", "×10³/µL"),
+        ("mm[Hg]", "mmHg"),
+        ("mL/min/{1.73_m2}", "mL/min/1.73 m²"),
+        ("meq/L", "mEq/L"),
+    ):
+        assert quantities.printed_unit(written) == printed
     assert quantities.quantity("5.30", "mmol/L").replace("\xa0", " ") == "5.30 mmol/L"
 
 

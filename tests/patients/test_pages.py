@@ -302,6 +302,18 @@ def test_a_drug_is_added_stopped_and_corrected(page: Client, patient: Patient) -
     assert row.withdrawn
 
 
+def test_units_that_print_alike_are_one_choice_and_the_recorded_spelling_stays(
+    page: Client, patient: Patient
+) -> None:
+    form = page.get(url("results", patient)).context["form"]
+    assert ("10*3/uL", "×10³/µL") in form.fields["unit_platelets"].widget.choices
+    assert ("10^3/uL", "×10³/µL") not in form.fields["unit_platelets"].widget.choices
+    assert form.fields["unit_platelets"].label == "Unit of Platelets"
+    row = recorded(patient, "magnesium", "1.7", "meq/L", NOW)
+    correcting = page.get(url("correct-result", patient, row.pk)).context["form"]
+    assert correcting.fields["unit"].widget.choices[0] == ("meq/L", "mEq/L")
+
+
 def test_a_drug_outside_the_vocabulary_is_asked_once_and_said_to_be_unchecked(
     page: Client, patient: Patient
 ) -> None:
