@@ -5,18 +5,15 @@ A case of 30 drugs and 60 observations; prints one line. The ratio must stay at 
 
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from dosing.rules import casefile, toml_book
+from dosing.rules.engine.assess import assess
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from dosing.rules import casefile, toml_book  # noqa: E402 the path comes first
-from dosing.rules.engine.assess import assess  # noqa: E402 the path comes first
-
 ROUNDS, CALLS = 40, 25
 NEWEST = datetime.fromisoformat("2026-03-01T08:00:00+01:00")
 DRUGS = """

@@ -13,11 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import date
-from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
 WRITERS = 8
 EACH = 250  # acts of a writer, twice: for N and for 2N rows

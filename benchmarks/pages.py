@@ -14,11 +14,7 @@ import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
 
 ROUNDS = 15
 CHART_QUERIES, HOME_QUERIES = 20, 12
@@ -155,7 +151,7 @@ def fill(clinic: Any, count: int, *, like: uuid.UUID) -> None:
     assert newest is not None
     assert task is not None
 
-    def copies(row: Any, patients: list[Any], **changes: Callable[[int], Any]) -> list[Any]:
+    def copies(row: Any, patients: list[Any], **columns: list[Any]) -> list[Any]:
         made = []
         for index, patient in enumerate(patients):
             values = {
@@ -167,7 +163,7 @@ def fill(clinic: Any, count: int, *, like: uuid.UUID) -> None:
                 values["public_id"] = uuid.uuid4()
             if "patient_id" in values:
                 values["patient_id"] = patient.pk
-            values |= {name: change(index) for name, change in changes.items()}
+            values |= {name: column[index] for name, column in columns.items()}
             made.append(type(row)(**values))
         return list(type(row)._base_manager.bulk_create(made))
 
@@ -187,15 +183,10 @@ def fill(clinic: Any, count: int, *, like: uuid.UUID) -> None:
         )
         FactsVersion._base_manager.bulk_create(FactsVersion(patient=each) for each in patients)
         treated = patients[::10]
-        assessments = copies(newest, treated)
-        regimens = copies(regimen, treated)
-        copies(
-            order,
-            treated,
-            regimen_id=lambda index: regimens[index].pk,  # noqa: B023 used at once
-            assessment_id=lambda index: assessments[index].pk,  # noqa: B023 used at once
-        )
-        copies(task, treated, assessment_id=lambda index: assessments[index].pk)  # noqa: B023
+        assessments = [each.pk for each in copies(newest, treated)]
+        regimens = [each.pk for each in copies(regimen, treated)]
+        copies(order, treated, regimen_id=regimens, assessment_id=assessments)
+        copies(task, treated, assessment_id=assessments)
 
 
 if __name__ == "__main__":
