@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
@@ -122,7 +123,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
     )
     name = f"acts-{timezone.localdate():%Y-%m-%d}.csv"
     return StreamingHttpResponse(
-        _csv(found.order_by("pk"), mrns),
+        _csv(found.order_by("pk"), mrns, zone=clinic.zone),
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
@@ -161,7 +162,7 @@ class _Line:
         return line
 
 
-def _csv(acts: QuerySet[LedgerEntry], mrns: dict[int, str]) -> Iterator[str]:
+def _csv(acts: QuerySet[LedgerEntry], mrns: dict[int, str], *, zone: ZoneInfo) -> Iterator[str]:
     writer = csv.writer(_Line())
     columns = ("time", "chain", "number", "person", "role", "channel", "act", "reason", "patients")
     yield writer.writerow((*columns, "previous hash", "hash"))
@@ -169,7 +170,7 @@ def _csv(acts: QuerySet[LedgerEntry], mrns: dict[int, str]) -> Iterator[str]:
         about = [name.subject.partition(":") for name in act.subjects.all()]
         patients = " ".join(mrns.get(int(key), "") for kind, _, key in about if kind == "patient")
         cells = (
-            timezone.localtime(act.recorded_at).isoformat(timespec="seconds"),
+            act.recorded_at.astimezone(zone).isoformat(timespec="seconds"),  # sent after the view
             act.chain.name,
             act.seq,
             act.actor_name,

@@ -273,7 +273,11 @@ def test_the_export_holds_the_filtered_acts_and_no_formula(
     (row,) = csv.DictReader(io.StringIO(text))
     assert row["reason"] == "'=HYPERLINK(1)"
     assert row["patients"] == "0041182207"
-    assert row["hash"] == LedgerEntry.objects.latest("pk").hash
+    entry = LedgerEntry.objects.latest("pk")
+    assert row["hash"] == entry.hash
+    by_its_clock = entry.recorded_at.astimezone(clinic.zone)
+    assert row["time"] == by_its_clock.isoformat(timespec="seconds")
+    assert by_its_clock.utcoffset() != timedelta(0)
     assert response["Content-Type"] == "text/csv; charset=utf-8"
 
 

@@ -1,5 +1,7 @@
 """Results from a CSV file: said row by row, all or nothing, and never twice."""
 
+from datetime import date
+
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -18,10 +20,12 @@ from patients.services import (
     withdraw_observation,
 )
 from patients.services.upload import ADD, ERROR, MAX_BYTES, MAX_ROWS, THERE, plan_import, read_file
-from tacroweb.accounts.models import Clinic
+from tacroweb.accounts.models import Clinic, User
+from tacroweb.accounts.roles import Role
+from tacroweb.accounts.services import grant_role
 from tacroweb.audit.models import LedgerEntry
 from tacroweb.audit.signature import Signature
-from tests.factories import NOW, a_patient
+from tests.factories import NOW, a_clinic, a_patient, by_system
 
 HEADER = "mrn,analyte,value,unit,drawn_at,hours_since_dose\n"
 
@@ -235,6 +239,23 @@ def test_a_person_uploads_looks_and_confirms(page: Client, patient: Patient) -> 
     assert Observation.objects.count() == 2
     assert page.get(address).url == reverse("patients:upload")
     assert b"Every row is on record already" in send(page, two(patient)).content
+
+
+def test_a_file_seen_at_one_clinic_is_not_carried_out_at_another(
+    page: Client, patient: Patient
+) -> None:
+    south = a_clinic("South")
+    a_patient(south, mrn=patient.mrn, weight_kg=None)
+    person = User.objects.get(pk=page.session["_auth_user_id"])
+    grant_role(
+        user=person, clinic=south, role=Role.NURSE, from_on=date(2020, 1, 1), by=by_system(south)
+    )
+    preview = send(page, two(patient))
+    page.post(reverse("switch-clinic"), {"clinic": south.pk})
+    address = reverse("patients:upload-preview")
+    refused = page.post(address, {"digest": preview.context["digest"]}, follow=True)
+    assert b"or another clinic" in refused.content
+    assert not Observation.objects.exists()
 
 
 def test_a_file_with_a_wrong_row_cannot_be_confirmed(page: Client, patient: Patient) -> None:
