@@ -18,9 +18,7 @@ M = TypeVar("M", bound=models.Model)
 
 # Control characters but tab and line ends, zero-width spaces, and marks that turn the direction of
 # what follows. Joiners stay: some scripts need them.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]"
-)
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b\u2060\ufeff\u202a-\u202e\u2066-\u2069]")
 
 
 class SignedQuerySet(models.QuerySet[M]):
