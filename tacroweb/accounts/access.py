@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
+from django_htmx.http import HttpResponseClientRedirect
 from rest_framework import authentication, exceptions, permissions
 from rest_framework.request import Request
 
@@ -101,6 +103,18 @@ def access_for(
         channel=channel,
         scopes=None if scopes is None else frozenset(Scope) & frozenset(scopes),
     )
+
+
+class SignInMiddleware(LoginRequiredMiddleware):
+    """Asks for a sign-in; where only a part of a page was asked for, of the whole page."""
+
+    def handle_no_permission(  # type: ignore[override]  # htmx obeys a header, not a redirect
+        self, request: HttpRequest, view_func: Callable[..., HttpResponseBase]
+    ) -> HttpResponseBase:
+        to_sign_in = super().handle_no_permission(request, view_func)
+        if getattr(request, "htmx", False):
+            return HttpResponseClientRedirect(to_sign_in.headers["Location"])
+        return to_sign_in
 
 
 class AccessMiddleware:

@@ -254,3 +254,23 @@ def test_the_other_pages_are_fit_for_everybody(sign_in: SignIn, check_page: Chec
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         check_page(page, link.lower())
         page.go_back()
+
+
+def test_the_list_of_patients_narrows_while_one_types(
+    sign_in: SignIn, check_page: CheckPage
+) -> None:
+    page = sign_in("nurse")
+    page.get_by_role("link", name="Patients", exact=True).click()
+    rows = page.get_by_role("rowheader")
+    everybody = rows.count()
+    box = page.get_by_label("Find a patient by name or MRN")
+    name = rows.first.inner_text().partition(",")[0]
+    box.press_sequentially(name)
+    expect(page.get_by_role("search").get_by_role("status")).to_have_text("1 found.")
+    expect(rows).to_have_count(1)
+    check_page(page)
+    box.fill("nobody of this name")
+    expect(page.get_by_text("No patient of this clinic has this name or MRN.")).to_be_visible()
+    box.fill("")
+    expect(rows).to_have_count(everybody)
+    expect(box).to_be_focused()

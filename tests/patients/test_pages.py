@@ -100,6 +100,14 @@ def test_patients_are_found_by_name_or_number_without_an_address_that_tells(
     assert b"MARKER" not in page.get(address).content
 
 
+def test_a_search_while_typing_leads_to_the_sign_in_once_the_session_has_ended() -> None:
+    answer = Client().post(
+        reverse("patients:list"), {"search": "x"}, headers={"HX-Request": "true"}
+    )
+    assert answer.headers["HX-Redirect"] == "/sign-in/?next=/patients/"
+    assert answer.content == b""
+
+
 def test_the_list_of_patients_costs_the_same_for_any_number(page: Client, clinic: Clinic) -> None:
     counts = []
     for more in (1, 12):
