@@ -371,7 +371,7 @@ class DrugForm(forms.Form):
     )
     route = _known(Route.choices, help_text="A route that is not known is checked as systemic.")
     daily_dose_mg = DecimalTextField(
-        required=False, label="Daily dose in mg", max_digits=9, decimal_places=3
+        required=False, label="Daily dose, mg", max_digits=9, decimal_places=3
     )
     started_on = DayTextField(required=False, label="Started on")
     stopped_on = DayTextField(required=False, label="Stopped on")
