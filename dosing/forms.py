@@ -1,6 +1,5 @@
 """What a prescriber types: a dose with its answers, a hold or a stop, and the password under it."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,12 +14,11 @@ from dosing.checks import REASONS, Answer, AnswerReason, Prescription, Product, 
 from dosing.models import Assessment, Formulation, Meaning, ReasonCode
 from dosing.rules.engine.quantities import shown
 from dosing.rules.loading import engine_book
+from tacroweb.accounts.brake import is_own_password
 from tacroweb.accounts.models import User
 from tacroweb.fields import DecimalTextField, show_error
 from tacroweb.numbers import format_decimal
 from tacroweb.refusals import Refusal
-
-log = logging.getLogger(__name__)
 
 LONGEST = 2000
 OTHER_DOSE = "OTHER"
@@ -369,8 +367,7 @@ class InterruptionForm(SignForm):
 
 
 def checked_password(user: User, password: str) -> str:
-    """The password if it is the user's. Raises `ValidationError`; the failed attempt is logged."""
-    if not user.check_password(password):
-        log.warning("A signature was refused: wrong password of user %s.", user.pk)
+    """The password if it is the user's. Raises `ValidationError`; the failed attempt is kept."""
+    if not is_own_password(user, password):
         raise ValidationError("This is not your password. Nothing was signed.", code="password")
     return password

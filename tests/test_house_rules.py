@@ -165,6 +165,7 @@ UNTRACKED = {
     "audit.LedgerChain": "the head of a chain: a counter that the entries themselves prove",
     "audit.LedgerEntry": "the evidence itself, chained and append-only",
     "audit.LedgerSubject": "repeats the entry's text, append-only and verified with it",
+    "accounts.FailedPassword": "slows guessing down; anybody may cause one, so it is no evidence",
     "patients.FactsVersion": "a counter, not a fact",
     "monitoring.Review": "when a patient was last looked at: made again by the next look",
     "monitoring.SweepRun": "an operational record that can be made again at any time",
@@ -275,6 +276,7 @@ UNTRACKED_WRITES = {
     "SweepRun": "monitoring/",
     "Review": "monitoring/",
     "FactsVersion": "patients/services/facts.py",
+    "FailedPassword": "tacroweb/accounts/brake.py",
 }
 
 

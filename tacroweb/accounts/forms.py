@@ -7,6 +7,7 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.password_validation import password_validators_help_texts
 from django.core.exceptions import ValidationError
 
+from .brake import is_own_password, note_failure, refuse_guessing
 from .models import User
 
 
@@ -21,12 +22,25 @@ def _password(label: str, autocomplete: str, asked: str) -> forms.CharField:
 
 
 class SignInForm(AuthenticationForm):
-    """Name and password, each asked for by name where it is missing."""
+    """Name and password, each asked for by name where it is missing. After some wrong passwords
+    the name waits at this address."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["username"].error_messages["required"] = "Enter your username."
         self.fields["password"].error_messages["required"] = "Enter your password."
+
+    def clean(self) -> dict[str, Any]:
+        name, password = map(self.cleaned_data.get, ("username", "password"))
+        if not (name and password):
+            return super().clean()
+        address = (self.request and self.request.META.get("REMOTE_ADDR")) or "unknown"
+        refuse_guessing(name, address)
+        try:
+            return super().clean()
+        except ValidationError:
+            note_failure(name, address)
+            raise
 
 
 class PasswordForm(forms.Form):
@@ -43,7 +57,7 @@ class PasswordForm(forms.Form):
 
     def clean_present(self) -> str:
         present: str = self.cleaned_data["present"]
-        if not self.user.check_password(present):
+        if not is_own_password(self.user, present):
             raise ValidationError("This is not your present password.")
         return present
 

@@ -123,3 +123,17 @@ class ApiToken(TrackedModel):
     def clean(self) -> None:
         if unknown := set(self.scopes.split()) - set(Scope.values):
             raise ValidationError({"scopes": f"Unknown scope: {', '.join(sorted(unknown))}."})
+
+
+class FailedPassword(models.Model):
+    """A wrong password: for which name and from where. It slows guessing down, nothing more."""
+
+    username = models.CharField(max_length=150)
+    address = models.CharField(max_length=45, blank=True)
+    at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        indexes = (models.Index(fields=("username", "address", "-at"), name="failed_password"),)
+
+    def __str__(self) -> str:
+        return f"{self.username} {self.address} {self.at}"
