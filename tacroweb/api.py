@@ -2,14 +2,16 @@
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from typing import IO, Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, SuspiciousOperation, ValidationError
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
 from django.views import defaults
 from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework import exceptions, status
@@ -22,6 +24,7 @@ from rest_framework.settings import api_settings
 from tacroweb.refusals import Refusal
 
 MAX_WHOLE_DIGITS = 18
+NO_DATABASE = "The database does not answer now. Before you repeat this, read the record."
 
 
 class TooLarge(exceptions.APIException):
@@ -184,7 +187,16 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """The 500 of a mistake of ours; what it was is in the log, not in the answer."""
+    """The 500 of a mistake of ours; what it was is in the log, not in the answer.
+
+    503 when the database does not answer or cannot be written: away, locked, its disk full.
+    """
+    if isinstance(sys.exc_info()[1], OperationalError):
+        response = _failure(request, 503, "unavailable", NO_DATABASE) or (
+            HttpResponse(render_to_string("503.html"), status=503)
+        )
+        response["Retry-After"] = "10"
+        return response
     return _failure(
         request, 500, "server_error", "This failed on our side; nothing was changed."
     ) or (defaults.server_error(request))

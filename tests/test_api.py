@@ -4,6 +4,7 @@ import base64
 import json
 
 import pytest
+from django.db import OperationalError
 from django.test import Client
 
 from tacroweb.accounts.models import Clinic
@@ -145,6 +146,22 @@ def test_a_mistake_of_ours_answers_in_json_and_tells_nothing(nurse: Client, monk
     response = nurse.get("/api/v1/history/")
     assert refusal(response) == (500, "server_error")
     assert "Zero" not in response.content.decode()
+
+
+def test_a_database_that_does_not_answer_is_503_and_says_what_to_do(
+    nurse: Client, monkeypatch
+) -> None:
+    def locked(*args: object, **kwargs: object) -> None:
+        raise OperationalError("database is locked")
+
+    nurse.raise_request_exception = False
+    monkeypatch.setattr("tacroweb.audit.api.visible_acts", locked)
+    monkeypatch.setattr("tacroweb.views.worklist", locked)
+    response, page = nurse.get("/api/v1/history/"), nurse.get("/")
+    assert refusal(response) == (503, "unavailable")
+    assert page.status_code == 503
+    assert b"Try again in a minute" in page.content
+    assert response["Retry-After"] == page["Retry-After"] == "10"
 
 
 def test_the_schema_is_made_without_a_warning(nurse: Client, capsys) -> None:

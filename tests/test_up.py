@@ -8,6 +8,8 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -67,10 +69,7 @@ def test_its_data_are_closed_to_others(product: Product) -> None:
 
 
 def test_a_second_start_on_the_same_data_is_refused_with_a_reason(product: Product) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    second = up(TACROWEB_VAR=str(product.log.with_suffix("")), PORT=str(port))
+    second = up(TACROWEB_VAR=str(product.log.with_suffix("")), PORT=a_free_port())
     assert second.returncode == 2
     assert "already running" in second.stderr
 
@@ -89,6 +88,22 @@ def test_a_port_that_is_none_is_refused(port: str) -> None:
     assert "from 1 to 65535" in second.stderr
 
 
+def test_a_data_folder_that_cannot_be_one_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    refused = up(TACROWEB_VAR=str(tmp_path / "file"), PORT=a_free_port())
+    assert refused.returncode == 1
+    assert "set TACROWEB_VAR to another folder" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_database_that_is_away_is_named(tmp_path: Path) -> None:
+    nowhere = f"postgresql://tacroweb@{quote(str(tmp_path), safe='')}/none"
+    refused = up(TACROWEB_VAR=str(tmp_path / "var"), PORT=a_free_port(), DATABASE_URL=nowhere)
+    assert refused.returncode == 1
+    assert "cannot use its database" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_ctrl_c_ends_all_of_it_and_a_new_start_keeps_the_data(
     product: Product, start_product: StartProduct
 ) -> None:
@@ -105,6 +120,12 @@ def test_ctrl_c_ends_all_of_it_and_a_new_start_keeps_the_data(
     assert again.process.wait(timeout=60) == 1
     assert "worker was killed by signal 9. Stopping the rest." in again.log.read_text()
     assert psutil.wait_procs(everything, timeout=5)[1] == []
+
+
+def a_free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 def up(**variables: str) -> subprocess.CompletedProcess[str]:

