@@ -216,7 +216,7 @@ def start_regimen(
         raise AlreadyOnTacrolimus(
             "This patient is on tacrolimus already. Change its dose, or stop it first."
         )
-    decision = _check(
+    decision, shown = _check(
         Meaning.STARTED,
         product,
         prescription,
@@ -244,7 +244,7 @@ def start_regimen(
         order=order,
         assessment=assessment,
         factor=factor,
-        shown=shown_digest(Meaning.STARTED, product, prescription, assessment=assessment),
+        shown=shown,
         at=at,
         by=by,
     )
@@ -481,8 +481,8 @@ def _check(
     last: DoseOrder | None,
     shown_sha256: str,
     at: datetime,
-) -> Decision:
-    """The decision of a prescription that may be signed; raises what stands against it."""
+) -> tuple[Decision, str]:
+    """The decision on what may be signed, and its digest; raises what stands against it."""
     check_reason(meaning, prescription.reason_code)
     shown = shown_digest(meaning, product, prescription, assessment=assessment)
     if shown_sha256 and shown_sha256 != shown:
@@ -490,7 +490,7 @@ def _check(
     decision, asked = _weigh(product, prescription, assessment=assessment, last=last, at=at)
     if unmet := open_confirmations(prescription, asked):
         raise DoseNotConfirmed(" ".join(unmet.values()), fields=unmet)
-    return decision
+    return decision, shown
 
 
 def _weigh(
@@ -541,7 +541,7 @@ def _next_order(
     _check_status(meaning, regimen)
     last = open_order(regimen)
     product = product_of(regimen)
-    decision = _check(
+    decision, shown = _check(
         meaning,
         product,
         prescription,
@@ -574,7 +574,7 @@ def _next_order(
         order=order,
         assessment=assessment,
         factor=factor,
-        shown=shown_digest(meaning, product, prescription, assessment=assessment),
+        shown=shown,
         at=at,
         by=by,
     )
