@@ -107,12 +107,11 @@ class ActLine:
     @property
     def outcome(self) -> str:
         """What a review did beside storing its assessment."""
-        done = [
-            f"{row.title}: {new.lower()}" if name == "Status" and new else row.title
-            for row in self.rows
-            if row.title != ASSESSMENT
-            for name, _, new in [next((c for c in row.changes if c[0] == "Status"), ("", "", ""))]
-        ]
+        done = []
+        for row in self.rows:
+            status = [new for name, _, new in row.changes if name == "Status" and new]
+            if row.title != ASSESSMENT:
+                done.append(f"{row.title}: {status[0].lower() if status else 'changed'}")
         return "; ".join(done) or "an assessment stored, no task changed"
 
     @property
