@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -37,10 +37,10 @@ from dosing.models import (
 )
 from dosing.rules import casefile
 from dosing.rules.engine.advice import Advice
-from dosing.rules.engine.assess import assess
+from dosing.rules.engine.assess import ENGINE_VERSION, assess
 from dosing.rules.engine.facts import CaseFacts
 from dosing.rules.engine.rulebook import RuleBook
-from dosing.rules.loading import ENGINE_VERSION, engine_book
+from dosing.rules.loading import engine_book
 from dosing.rules.selectors import published_book, published_version
 from dosing.selectors import current_regimen, last_order, open_order
 from patients.models import FactsVersion, Patient
@@ -89,7 +89,7 @@ def advise(
     """
     book = book or published_book()
     case = case_of(patient, intent=intent, book=book, at=at)
-    return case, assess(case, book, at=_at_clinic(patient, at))
+    return case, assess(case, book, at=at.astimezone(patient.clinic.zone))
 
 
 @service("Patient assessed")
@@ -420,12 +420,6 @@ def answers_text(answers: Mapping[str, Answer]) -> str:
             for key, answer in answers.items()
         }
     )
-
-
-def _at_clinic(patient: Patient, at: datetime) -> datetime:
-    """The moment in the offset that the clinic's clock has then, fixed: a stored case knows only
-    that offset, and must count the days of summer and winter alike when it is evaluated again."""
-    return at.astimezone(timezone(at.astimezone(patient.clinic.zone).utcoffset() or timedelta(0)))
 
 
 def _open(patient: Patient, *, by: Signature) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import OuterRef, Q, Subquery
 
+from dosing.checks import NEEDS_ANSWER
 from dosing.models import Assessment, DoseOrder, Meaning, Regimen, RegimenStatus, SignedOrder
 from dosing.selectors import ON_THERAPY
 from patients.models import Patient
@@ -76,7 +77,7 @@ def _waiting(assessment: Assessment, order: DoseOrder | None) -> Waiting:
             each
             for each in advice["findings"]
             if (each["code"], each["message"]) not in answered
-            and (each["severity"] in ("STOP", "WARN") or _carries(each, proposal))
+            and (each["severity"] in NEEDS_ANSWER or _carries(each, proposal))
         ),
         since=assessment.at,
     )

@@ -6,9 +6,6 @@ from dosing.rules import toml_book
 from dosing.rules.engine import rulebook
 from dosing.rules.models import RuleBook
 
-# Kept with each assessment. Raised by whoever changes an answer that the engine gave before.
-ENGINE_VERSION = "1"
-
 
 def engine_book(row: RuleBook) -> rulebook.RuleBook:
     """The engine's book of a stored one: the same object while version and SHA-256 are the same.

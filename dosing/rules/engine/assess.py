@@ -15,7 +15,8 @@ from dosing.rules.engine.advice import Advice, Finding, Outcome, reconcile
 from dosing.rules.engine.facts import CaseFacts
 from dosing.rules.engine.rulebook import RuleBook
 
-# Raised whenever the same facts and book could give another advice than before.
+# Kept with each assessment. Raised whenever the same facts and book could give another advice
+# than before.
 ENGINE_VERSION = "1"
 
 TOPICS = (
@@ -47,9 +48,9 @@ def assess(case: CaseFacts, book: RuleBook, *, at: datetime) -> Advice:
     offset = at.utcoffset()
     if offset is None:
         raise ValueError("the moment of an assessment must carry an offset")
-    at = at.astimezone(
-        timezone(offset)
-    )  # days are those of this offset, not of a zone's other half
+    # A stored case knows only this offset, and must count the days of summer and winter alike
+    # when it is evaluated again.
+    at = at.astimezone(timezone(offset))
     raised = [found for topic in TOPICS for found in topic(case, book, at)]
     findings = tuple(sorted(raised, key=_order))
     if selection.outside_protocol(case):
