@@ -13,7 +13,6 @@ from dosing.rules.selectors import published_book
 from patients.models import (
     ClinicalEvent,
     CoMedication,
-    Drug,
     Immunisation,
     Observation,
     Patient,
@@ -244,11 +243,10 @@ def _event(row: ClinicalEvent) -> facts.ClinicalEvent:
 
 
 def _immunisation(row: Immunisation) -> facts.Immunisation:
-    """A vaccine that only this installation's table knows goes in by its ATC code."""
+    """Recorded by a name or code of the vocabulary; `ValueError` if it is there no longer."""
     known = vocabulary().vaccine(row.vaccine)
     if known is None:
-        codes = Drug.objects.get(generic_name=row.vaccine).atc_codes.split()
-        known = next(filter(None, map(vocabulary().vaccine, codes)))
+        raise ValueError(f"{row.vaccine} is no vaccine of the vocabulary")
     return facts.Immunisation(
         vaccine=known.name,
         atc=known.atc,
