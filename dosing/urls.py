@@ -1,6 +1,6 @@
 """Pages of dosing: assess, review, sign, hold, resume, stop, why, and the rule book."""
 
-from django.urls import path
+from django.urls import path, re_path
 
 from dosing import views
 
@@ -18,5 +18,6 @@ urlpatterns = [
     path(f"{_OF_PATIENT}stop/", views.stop, name="stop"),
     path(f"{_OF_PATIENT}orders/<uuid:order>/", views.why, name="why"),
     path("rules/", views.book, name="book"),
-    path("rules/<str:version>/", views.book, name="book-version"),
+    # Without NUL, of which PostgreSQL cannot even be asked.
+    re_path(r"^rules/(?P<version>[^/\x00]+)/$", views.book, name="book-version"),
 ]

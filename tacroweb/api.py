@@ -51,17 +51,24 @@ class StrictJSONParser(BaseParser):
         if len(body) > most:
             raise TooLarge
         try:
-            return json.loads(
-                body.decode("utf-8"),
+            text = body.decode("utf-8")
+            found = json.loads(
+                text,
                 object_pairs_hook=_no_duplicates,
                 parse_constant=_no_constants,
                 parse_float=_Unquoted,
                 parse_int=_whole,
             )
+            if "\\ud" in text.lower():
+                # Half of a pair of escapes is no character: it can be neither stored nor answered.
+                json.dumps(found, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise exceptions.ParseError("This JSON holds half a character.") from error
         except RecursionError as error:
             raise exceptions.ParseError("This JSON is nested too deeply.") from error
         except ValueError as error:
             raise exceptions.ParseError(f"This is not the JSON expected: {error}") from error
+        return found
 
 
 class _Unquoted(str):

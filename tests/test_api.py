@@ -45,6 +45,8 @@ def post(client: Client, text: str | bytes, content_type: str = "application/jso
         '{"mrn": -Infinity}',
         "{",
         '"\\ud800',
+        '{"sex": "\\ud800"}',
+        '{"\\uDFFF": 1}',
         b"\xff\xfe{",
         "[" * 100_000,
         '{"mrn": ' + "9" * 5_000 + "}",

@@ -304,6 +304,7 @@ def test_the_rule_book_can_be_read(patient: Patient) -> None:
     assert "AZOLE-FRACTION" in page
     assert "Needs local approval" in page
     assert client.get(reverse("dosing:book-version", args=["1999-01"])).status_code == 404
+    assert client.get("/rules/%00/").status_code == 404
 
 
 def test_a_nurse_assesses_but_does_not_order(patient: Patient) -> None:
