@@ -27,7 +27,7 @@ def refuse_guessing(username: str, address: str) -> None:
     within `WINDOW`, before the password is looked at. Unknown names wait like known ones."""
     at = timezone.now()
     failures = FailedPassword.objects.filter(
-        username=username.casefold(), address=address, at__gt=at - WINDOW
+        username=_known_as(username), address=address, at__gt=at - WINDOW
     ).order_by("-at")
     if latest := list(failures[MOST - 1 : MOST]):
         minutes = ceil((latest[0].at + WINDOW - at) / timedelta(minutes=1))
@@ -41,7 +41,7 @@ def note_failure(username: str, address: str) -> None:
     """Keep that a wrong password was given; what is older than `KEPT` goes."""
     log.warning("A wrong password for %r at %r.", username, address or "a session")
     at = timezone.now()
-    FailedPassword.objects.create(username=username.casefold(), address=address, at=at)
+    FailedPassword.objects.create(username=_known_as(username), address=address, at=at)
     FailedPassword.objects.filter(at__lt=at - KEPT).delete()
 
 
@@ -52,3 +52,7 @@ def is_own_password(user: User, password: str) -> bool:
         return True
     note_failure(user.username, SIGNED_IN)
     return False
+
+
+def _known_as(username: str) -> str:
+    return username.casefold()[:150]  # as much as the column holds: a form takes more

@@ -70,6 +70,11 @@ def test_nobody_else_waits_and_no_name_is_told_from_another(nurse: User, clinic:
     assert unknown == sign_in("nils", "x").context["form"].non_field_errors()
 
 
+def test_a_name_longer_than_any_is_refused_like_any(clinic: Clinic) -> None:
+    guess("ß" * 10_000)
+    assert b"Too many" in sign_in("ß" * 10_000, "guess").content
+
+
 def test_who_is_signed_in_cannot_guess_the_own_password(nurse: User) -> None:
     client = Client()
     client.force_login(nurse)
