@@ -94,6 +94,7 @@ class DiagnosisSerializer(StrictKeys, serializers.ModelSerializer[Diagnosis]):
             "sard",
             "subtype",
             "anti_mda5",
+            "other_antibodies",
             "severe_at_presentation",
             "rapidly_progressive",
             "line",

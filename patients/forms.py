@@ -170,6 +170,9 @@ class DiagnosisForm(forms.Form):
     sard = _known(Sard.choices, label="Rheumatic disease")
     subtype = _known(Subtype.choices, label="Subtype of myositis")
     anti_mda5 = YesNoField(label="Anti-MDA5 antibodies")
+    other_antibodies = forms.CharField(
+        max_length=200, required=False, label="Other antibodies", help_text="Such as anti-Jo-1"
+    )
     severe_at_presentation = YesNoField(label="Severe at presentation")
     rapidly_progressive = YesNoField(label="Rapidly progressive")
     line = _known(Line.choices, label="Line of treatment")

@@ -196,6 +196,9 @@ class Diagnosis(PatientFact):
     sard = models.CharField("rheumatic disease", max_length=10, choices=Sard.choices, blank=True)
     subtype = models.CharField(max_length=10, choices=Subtype.choices, blank=True)
     anti_mda5 = models.BooleanField("anti-MDA5 positive", null=True, blank=True)
+    other_antibodies = models.CharField(
+        max_length=200, blank=True, help_text="such as anti-Jo-1, anti-Ro52; no rule reads them"
+    )
     severe_at_presentation = models.BooleanField(null=True, blank=True)
     rapidly_progressive = models.BooleanField(null=True, blank=True)
     line = models.CharField("line of treatment", max_length=15, choices=Line.choices, blank=True)

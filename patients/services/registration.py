@@ -42,6 +42,7 @@ DISEASE = (
     "sard",
     "subtype",
     "anti_mda5",
+    "other_antibodies",
     "severe_at_presentation",
     "rapidly_progressive",
     "line",
@@ -155,9 +156,9 @@ def record_diagnosis(
 def _save_disease(row: Diagnosis, disease: Mapping[str, Any], *, by: Signature) -> Diagnosis:
     if unknown := disease.keys() - set(DISEASE):
         raise TypeError(f"A diagnosis has no {', '.join(sorted(unknown))}.")
+    not_known = Diagnosis()
     for name in DISEASE:
-        empty = "" if name in ("sard", "subtype", "line") else None
-        setattr(row, name, disease.get(name, empty))
+        setattr(row, name, disease.get(name, getattr(not_known, name)))
     if row.subtype and row.sard != Sard.IIM:
         raise ValidationError({"subtype": "Only an inflammatory myopathy has this subtype."})
     row.sign(by).save()
