@@ -39,7 +39,8 @@ def refuse_guessing(username: str, address: str) -> None:
 
 def note_failure(username: str, address: str) -> None:
     """Keep that a wrong password was given; what is older than `KEPT` goes."""
-    log.warning("A wrong password for %r at %r.", username, address or "a session")
+    # Not the name: people type a password there by mistake.
+    log.warning("A wrong password was given at %s.", address or "a session")
     at = timezone.now()
     FailedPassword.objects.create(username=_known_as(username), address=address, at=at)
     FailedPassword.objects.filter(at__lt=at - KEPT).delete()
