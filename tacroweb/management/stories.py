@@ -135,9 +135,10 @@ class Chart:
     def results(self, days: int, values: dict[str, tuple[str, str]]) -> None:
         """Results of one morning, recorded by the nurse at noon."""
         at = self.when(days, RECORDED)
+        by = self.team.nurse()
         results = self._results(values, self.when(days, DRAWN))
-        record_observations(patient=self.patient, results=results, at=at, by=self.team.nurse())
-        self._review(at)
+        record_observations(patient=self.patient, results=results, at=at, by=by)
+        self._review(at, by)
 
     def _results(self, values: dict[str, tuple[str, str]], drawn_at: datetime) -> list[Result]:
         return [
@@ -153,6 +154,7 @@ class Chart:
     def level(self, days: int, value: str, *, hours: str | None = "12", **checks: str) -> None:
         """A tacrolimus level in ng/mL, hours after the dose, and a few values beside it."""
         at = self.when(days, RECORDED)
+        by = self.team.nurse()
         drawn_at = self.when(days, DRAWN)
         level = Result(
             analyte=self.team.analytes["tacrolimus-trough"],
@@ -168,15 +170,16 @@ class Chart:
             patient=self.patient,
             results=[level, *self._results(beside, drawn_at)],
             at=at,
-            by=self.team.nurse(),
+            by=by,
         )
-        self._review(at)
+        self._review(at, by)
 
     def takes(
         self, days: int, drug: str, mg: str | None = None, *, route: str = "ORAL", since: int = 0
     ) -> CoMedication:
         """A drug begun on that day, or `since` so many days ago and only now recorded."""
         at = self.when(days, RECORDED)
+        by = self.team.prescriber()
         row = record_co_medication(
             patient=self.patient,
             drug=drug_named(drug),
@@ -185,22 +188,22 @@ class Chart:
             daily_dose_mg=Decimal(mg) if mg else None,
             started_on=self.day(since or days),
             at=at,
-            by=self.team.prescriber(),
+            by=by,
         )
-        self._review(at)
+        self._review(at, by)
         return row
 
     def stops(self, days: int, drug: CoMedication) -> None:
         """A drug taken for the last time on that day."""
         at = self.when(days, RECORDED)
-        stop_co_medication(
-            co_medication=drug, stopped_on=self.day(days), at=at, by=self.team.prescriber()
-        )
-        self._review(at)
+        by = self.team.prescriber()
+        stop_co_medication(co_medication=drug, stopped_on=self.day(days), at=at, by=by)
+        self._review(at, by)
 
     def event(self, days: int, kind: str, grade: int, note: str) -> None:
         """Something that happened and is not over."""
         at = self.when(days, RECORDED)
+        by = self.team.nurse()
         record_event(
             patient=self.patient,
             kind=kind,
@@ -208,9 +211,9 @@ class Chart:
             started_on=self.day(days),
             note=note,
             at=at,
-            by=self.team.nurse(),
+            by=by,
         )
-        self._review(at)
+        self._review(at, by)
 
     def start(
         self, days: int, total: str = "", why: str = "", *, target: tuple[str, ...] = ()
@@ -225,6 +228,7 @@ class Chart:
             own["target_high_ng_per_ml"] = Decimal(target[1])
             own["target_reason"] = target[2]
         at = self.when(days, SIGNED)
+        by = self.team.prescriber()
         assessment = self.assess(days, Intent.START)
         start_regimen(
             patient=self.patient,
@@ -233,13 +237,14 @@ class Chart:
             assessment=assessment,
             factor=Factor.PASSWORD,
             at=at,
-            by=self.team.prescriber(),
+            by=by,
         )
-        self._review(at)
+        self._review(at, by)
 
     def order(self, days: int, code: ReasonCode, total: str = "", why: str = "") -> None:
         """Change the dose as proposed, or to another total a day and why."""
         at = self.when(days, SIGNED)
+        by = self.team.prescriber()
         assessment = self.assess(days, Intent.REVIEW)
         order_dose(
             regimen=self._regimen(),
@@ -247,13 +252,14 @@ class Chart:
             assessment=assessment,
             factor=Factor.PASSWORD,
             at=at,
-            by=self.team.prescriber(),
+            by=by,
         )
-        self._review(at)
+        self._review(at, by)
 
     def hold(self, days: int, code: ReasonCode, why: str) -> None:
         """Pause tacrolimus."""
         at = self.when(days, SIGNED)
+        by = self.team.prescriber()
         hold_regimen(
             regimen=self._regimen(),
             reason_code=code,
@@ -261,22 +267,23 @@ class Chart:
             assessment=self.assess(days, Intent.REVIEW),
             factor=Factor.PASSWORD,
             at=at,
-            by=self.team.prescriber(),
+            by=by,
         )
-        self._review(at)
+        self._review(at, by)
 
     def stop(self, days: int, code: ReasonCode, why: str) -> None:
         """End tacrolimus."""
         at = self.when(days, SIGNED)
+        by = self.team.prescriber()
         stop_regimen(
             regimen=self._regimen(),
             reason_code=code,
             reason_text=why,
             factor=Factor.PASSWORD,
             at=at,
-            by=self.team.prescriber(),
+            by=by,
         )
-        self._review(at)
+        self._review(at, by)
 
     def assess(self, days: int, intent: Intent) -> Assessment:
         """Ask the protocol, as the prescriber does before a signature."""
@@ -289,9 +296,11 @@ class Chart:
         assert regimen is not None  # noqa: S101  # the story started it
         return regimen
 
-    def _review(self, at: datetime) -> None:
-        by = self.team.nurse().because("Review after a change of the record")
-        review_patient(patient=self.patient, at=at, by=by)
+    def _review(self, at: datetime, by: Signature) -> None:
+        """What follows from the act, by the same hand and request, as on a page."""
+        review_patient(
+            patient=self.patient, at=at, by=by.because("Review after a change of the record")
+        )
 
 
 def _prescription(assessment: Assessment, code: ReasonCode, total: str, why: str) -> Prescription:
