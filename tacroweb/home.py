@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 from django.db.models import OuterRef, Q, Subquery
@@ -31,7 +32,7 @@ def waiting_for_a_decision(clinic: Clinic, *, limit: int) -> list[Waiting]:
     """Patients on tacrolimus whose newest stored assessment asks for a decision, newest first.
 
     A critical finding counts until the signer of the dose in force has answered it. At most
-    `limit`, in two queries.
+    `limit`; two queries, and two more only where most critical findings are answered.
     """
     newest = (
         Assessment.objects.filter(patient=OuterRef("patient")).order_by("-at", "-pk").values("pk")
@@ -46,17 +47,22 @@ def waiting_for_a_decision(clinic: Clinic, *, limit: int) -> list[Waiting]:
             | Q(advice_text__contains='"severity":"WARN"')
         )
         .select_related("patient")
-        .order_by("-at")[: 4 * limit]
+        .order_by("-at", "-pk")
     )
-    found = {assessment.patient_id: assessment for assessment in asking}
-    orders = {
-        order.regimen.patient_id: order
-        for order in DoseOrder.objects.filter(
-            regimen__patient__in=found, closed_at__isnull=True
-        ).select_related("regimen", "assessment")
-    }
-    rows = [_waiting(each, orders.get(key)) for key, each in found.items()]
-    return [row for row in rows if row.proposal or row.findings][:limit]
+    waiting: list[Waiting] = []
+    for start in count(0, batch := 4 * limit):
+        found = {assessment.patient_id: assessment for assessment in asking[start : start + batch]}
+        orders = {
+            order.regimen.patient_id: order
+            for order in DoseOrder.objects.filter(
+                regimen__patient__in=found, closed_at__isnull=True
+            ).select_related("regimen", "assessment")
+        }
+        rows = [_waiting(each, orders.get(key)) for key, each in found.items()]
+        waiting += [row for row in rows if row.proposal or row.findings]
+        if len(waiting) >= limit or len(found) < batch:
+            break
+    return waiting[:limit]
 
 
 def _waiting(assessment: Assessment, order: DoseOrder | None) -> Waiting:

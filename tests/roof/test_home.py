@@ -16,6 +16,7 @@ from patients.services import record_event
 from tacroweb.accounts.models import Clinic, User
 from tacroweb.accounts.roles import Role
 from tacroweb.accounts.services import grant_role
+from tacroweb.home import waiting_for_a_decision
 from tests.factories import a_clinic, a_patient, a_person, by_system, takes
 from tests.roof.conftest import ago, dose, hold, on_tacrolimus, reviewed, trough
 
@@ -75,6 +76,18 @@ def test_a_critical_finding_waits_until_an_order_is_signed_over_it(
     dose(patient, "2", at=timezone.now())
     reviewed(patient)
     assert "irolimus" not in text_of(client)
+
+
+def test_no_number_of_answered_findings_hides_a_patient_who_waits(clinic: Clinic) -> None:
+    waits = on_tacrolimus(clinic)
+    takes(waits, "sirolimus", ago(3).date(), at=ago(3))
+    reviewed(waits, at=ago(2))
+    for _ in range(4):
+        answered = on_tacrolimus(clinic)
+        takes(answered, "sirolimus", ago(3).date(), at=ago(3))
+        dose(answered, "2", at=ago(1))
+        reviewed(answered)
+    assert [row.patient for row in waiting_for_a_decision(clinic, limit=1)] == [waits]
 
 
 def test_a_patient_without_tacrolimus_waits_for_nothing(clinic: Clinic, browse: Browse) -> None:
