@@ -370,7 +370,7 @@ def in_target_tile(placed: Sequence[PlacedLevel], target: Target | None, at: dat
         return Tile(label=label, value="None", note="not on tacrolimus")
     share = recent_time_in_target(placed, target, at)
     if share is None:
-        return Tile(label=label, note="needs two exact troughs")
+        return Tile(label=label, note="needs exact troughs of two days")
     return Tile(
         label=label,
         value=str(share.percent),

@@ -131,7 +131,7 @@ def time_in_target(
 
     The method of Rosendaal (Thromb Haemost 1993;69:236): between two troughs the level is taken to
     change evenly; nothing is assumed before the first or after the last. Exact until the percentage
-    is rounded, half up. None where fewer than two troughs reach into the window.
+    is rounded, half up. None where fewer than two troughs reach into the window, or cover no day.
     """
     inside = covered = Fraction(0)
     for (t1, v1), (t2, v2) in pairwise(troughs):
@@ -146,10 +146,11 @@ def time_in_target(
             continue
         crossed = sorted(((low - v1) / (v2 - v1), (high - v1) / (v2 - v1)))
         inside += max(Fraction(0), min(end, crossed[1]) - max(start, crossed[0])) * span
-    if not covered:
+    days = round(covered / 86_400_000_000)
+    if not days:
         return None
     percent = (100 * inside / covered + Fraction(1, 2)) // 1
-    return TimeInTarget(percent=int(percent), days=round(covered / 86_400_000_000))
+    return TimeInTarget(percent=int(percent), days=days)
 
 
 def recent_time_in_target(

@@ -69,7 +69,7 @@ def test_the_tiles_say_level_dose_time_in_target_and_next_trough(
 ) -> None:
     patient = on_tacrolimus(clinic, days=40)
     page = chart(browse(Role.NURSE), patient)
-    assert "needs two exact troughs" in page
+    assert "needs exact troughs of two days" in page
     assert "1.5 mg + 1.5 mg, 0.049 mg/kg/day" in page
     assert "overdue" in page
     trough(patient, "7.0", days=20)

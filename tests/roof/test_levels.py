@@ -61,6 +61,12 @@ def test_two_values_of_one_moment_take_no_time():
     assert share((10, "7"), (10, "30")) is None
 
 
+def test_two_troughs_of_one_morning_tell_nothing_of_the_days():
+    near = [(NOW - timedelta(minutes=20), Fraction(7)), (NOW, Fraction(8))]
+    since = NOW - timedelta(days=90)
+    assert time_in_target(near, low=LOW, high=HIGH, since=since, until=NOW) is None
+
+
 def test_a_percentage_is_rounded_half_up():
     # In target for 1/200 of the way: 0.5 %.
     assert share((10, "10"), (0, "1010")) == TimeInTarget(percent=0, days=10)
