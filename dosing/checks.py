@@ -288,6 +288,18 @@ def check_dispensable(
         raise ValidationError(wrong)
 
 
+def check_target(product: Product, *, book: RuleBook) -> None:
+    """May this target of the patient's own be aimed at (X6)? Raises `ValidationError` at the field.
+
+    Its upper end is at most the level above which tacrolimus is always held (D19).
+    """
+    toxic = book.index.numbers["ALARM-TOXIC-NG-PER-ML"]
+    high = product.target_high_ng_per_ml
+    if high is not None and Fraction(high) > toxic:
+        words = f"A level above {shown(toxic)} ng/mL always asks for a hold (D19): aim lower."
+        raise ValidationError({"target_high_ng_per_ml": words})
+
+
 def open_confirmations(prescription: Prescription, asked: Mapping[str, str]) -> dict[str, str]:
     """Which of the `confirmations` the prescription does not meet yet."""
     met = {

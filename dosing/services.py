@@ -17,6 +17,7 @@ from dosing.checks import (
     check_answers,
     check_dispensable,
     check_reason,
+    check_target,
     confirmations,
     decision_of,
     in_words,
@@ -501,6 +502,7 @@ def _weigh(
     """
     book = engine_book(assessment.rule_book)
     check_dispensable(prescription, formulation=product.formulation, book=book)
+    check_target(product, book=book)
     asked: dict[str, str] = {}
     if decision_of(prescription, assessment.advice) != Decision.ACCEPTED:
         case, _ = casefile.decode_case(assessment.case)

@@ -206,6 +206,14 @@ def test_a_course_may_have_a_target_of_its_own_with_a_reason(patient: Patient) -
     assert case.regimen.target_high_ng_per_ml == 7
 
 
+def test_a_target_ends_where_every_level_asks_for_a_hold(patient: Patient) -> None:
+    own = replace(PROGRAF, target_low_ng_per_ml=Decimal(15), target_reason="acute disease")
+    too_high = replace(own, target_high_ng_per_ml=Decimal("20.1"))
+    with pytest.raises(ValidationError, match="above 20 ng/mL always asks for a hold"):
+        start(patient, assessed(patient), "1", "1", product=too_high)
+    started(patient, "1", "1", product=replace(own, target_high_ng_per_ml=Decimal(20)))
+
+
 # What the decision is
 
 
