@@ -312,5 +312,5 @@ def _inputs(
         ("level_at", level.at.astimezone(at.tzinfo).isoformat()),
         ("hours_since_dose", "not known" if hours is None else shown(hours)),
         ("target_ng_per_ml", f"{shown(low)} to {shown(high)}"),
-        ("total_daily_mg", shown(regimen.total_daily_mg, at_least=1)),
+        ("dose_mg_per_day", shown(regimen.total_daily_mg, at_least=1)),
     )
