@@ -1,5 +1,6 @@
 """The one bridge from the record to the engine: rows in, facts out."""
 
+from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -33,13 +34,15 @@ def case_of(
     *,
     intent: Intent | None = None,
     book: RuleBook | None = None,
+    results: Iterable[Observation] | None = None,
     at: datetime,
 ) -> facts.CaseFacts:
     """The patient's facts as they stand, without what begins after `at`.
 
     Results replaced or withdrawn are left out, and so are facts entered in error. Without an
     intent: REVIEW for a patient on tacrolimus, else START. `book` (else the one in force) says
-    which drugs are inhibitors. One query a table, however many rows.
+    which drugs are inhibitors. `results` are the rows of `current_observations`, where the caller
+    has read them already. One query a table, however many rows.
     """
     book = book or published_book()
     today = at.astimezone(patient.clinic.zone).date()
@@ -58,8 +61,8 @@ def case_of(
         # A quantity that the vocabulary file does not name is one that no rule reads.
         observations=tuple(
             observation_fact(row)
-            for row in current_observations(patient).filter(drawn_at__lte=at)
-            if vocabulary().analyte(row.analyte.key) is not None
+            for row in (current_observations(patient) if results is None else results)
+            if row.drawn_at <= at and vocabulary().analyte(row.analyte.key) is not None
         ),
         events=tuple(_event(row) for row in events_of(patient) if row.started_on <= today),
         immunisations=tuple(_immunisation(row) for row in immunisations_of(patient)),

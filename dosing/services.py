@@ -1,7 +1,7 @@
 """Assessing a patient, and the five signed acts: start, order, hold, resume, stop."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -44,7 +44,7 @@ from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.loading import engine_book
 from dosing.rules.selectors import published_book, published_version
 from dosing.selectors import current_regimen, last_order, open_order
-from patients.models import FactsVersion, Patient
+from patients.models import FactsVersion, Observation, Patient
 from patients.selectors import facts_number
 from patients.services.facts import open_facts
 from tacroweb.audit.ledger import canonical, service
@@ -81,15 +81,16 @@ def advise(
     *,
     intent: Intent | None = None,
     book: RuleBook | None = None,
+    results: Iterable[Observation] | None = None,
     at: datetime,
 ) -> tuple[CaseFacts, Advice]:
     """The facts of the patient and what the book (else the one in force) says of them at `at`.
 
-    Without an intent: REVIEW for a patient on tacrolimus, else START. Nothing is stored. Raises
-    `NoPublishedBook`, and `ValueError` for facts that cannot be.
+    Without an intent: REVIEW for a patient on tacrolimus, else START. `results` as for `case_of`.
+    Nothing is stored. Raises `NoPublishedBook`, and `ValueError` for facts that cannot be.
     """
     book = book or published_book()
-    case = case_of(patient, intent=intent, book=book, at=at)
+    case = case_of(patient, intent=intent, book=book, results=results, at=at)
     return case, assess(case, book, at=at.astimezone(patient.clinic.zone))
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -29,7 +30,7 @@ from monitoring.selectors import (
     worklist,
 )
 from patients.banner import banner_of
-from patients.models import Patient
+from patients.models import Observation, Patient
 from patients.selectors import co_medications_of, current_observations, events_of, patient_of
 from tacroweb import chart as charting
 from tacroweb import levels
@@ -94,12 +95,15 @@ class Check:
     failure: str = ""
 
 
-def check_now(patient: Patient, *, at: datetime) -> Check:
-    """Ask the rule book in force. Whatever goes wrong is a failed check, never "nothing found"."""
+def check_now(patient: Patient, *, results: Sequence[Observation], at: datetime) -> Check:
+    """Ask the rule book in force. Whatever goes wrong is a failed check, never "nothing found".
+
+    `results` are the rows of `current_observations`.
+    """
     book = None
     try:
         book = published_book()
-        case, advice = advise(patient, book=book, at=at)
+        case, advice = advise(patient, book=book, results=results, at=at)
     except Refusal as refusal:
         return Check(book=book, failure=refusal.message)
     except Exception:  # a chart without advice is better than none, and says that it is without
@@ -119,12 +123,12 @@ def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
         raise Http404 from missing
     at = timezone.localtime()
     today = at.date()
-    check = check_now(person, at=at)
+    rows = list(current_observations(person))
+    check = check_now(person, results=rows, at=at)
     orders = list(orders_of(person))
     regimens = list({order.regimen_id: order.regimen for order in reversed(orders)}.values())
     regimen = next((each for each in regimens if each.status in ON_THERAPY), None)
     order = next((each for each in orders if each.closed_at is None), None) if regimen else None
-    rows = list(current_observations(person))
     results = charting.latest_results(rows)
     medicines = [charting.medicine(row, check.book, today) for row in co_medications_of(person)]
     events = list(events_of(person))
