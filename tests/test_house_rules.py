@@ -383,7 +383,7 @@ def test_pages_ask_nothing_of_the_outside() -> None:
 def test_no_file_names_a_machine() -> None:
     """Paths of somebody's machine and addresses of package indexes have no place in the project."""
     machine = re.compile(
-        r"/home/\w|/Users/\w|/root/|[A-Z]:\\\\Users|--(extra-)?index-url|--find-links|--trusted-host"
+        r"/(?:home|Users|root)/\w|[A-Z]:\\\\Users|--(?:(?:extra-)?index-url|find-links|trusted-host)"
     )
     for path in tracked_files():
         if path.suffix in {".png", ".ico", ".woff2"} or path == Path(__file__).resolve():
