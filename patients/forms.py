@@ -20,6 +20,7 @@ from tacroweb.fields import (
 from tacroweb.templatetags.quantities import printed_unit
 
 from .models import (
+    LONGEST_SINCE_DOSE_H,
     AllergyStatus,
     Analyte,
     Cyp3a5,
@@ -72,7 +73,7 @@ HOURS: dict[str, Any] = {
     "max_digits": 5,
     "decimal_places": 2,
     "min_value": Decimal(0),
-    "max_value": Decimal(240),
+    "max_value": LONGEST_SINCE_DOSE_H,
 }
 
 
@@ -238,8 +239,9 @@ class _LevelTiming(forms.Form):
                 self.add_error("last_dose_at", "The last dose is later than the sample.")
             else:
                 hours = Decimal((drawn - last) // timedelta(seconds=36)).scaleb(-2)
-                if hours > HOURS["max_value"]:
-                    self.add_error("last_dose_at", "This is more than 240 hours before the sample.")
+                if hours > LONGEST_SINCE_DOSE_H:
+                    words = f"This is more than {LONGEST_SINCE_DOSE_H} hours before the sample."
+                    self.add_error("last_dose_at", words)
         return hours
 
 

@@ -266,6 +266,10 @@ class CoMedication(PatientFact):
         return self.unlisted_name or str(self.drug)
 
 
+# How long after a dose a level can still be timed. LOCAL and not approved: no source gives a limit.
+LONGEST_SINCE_DOSE_H = Decimal(240)
+
+
 class Observation(PatientFact):
     """A result, as entered and in the canonical unit. Corrected by a row that replaces it."""
 
@@ -280,7 +284,7 @@ class Observation(PatientFact):
         decimal_places=2,
         null=True,
         blank=True,
-        validators=[MinValueValidator(Decimal(0)), MaxValueValidator(Decimal(240))],
+        validators=[MinValueValidator(Decimal(0)), MaxValueValidator(LONGEST_SINCE_DOSE_H)],
     )
     assay = models.CharField(max_length=60, blank=True)
     replaces = models.OneToOneField(

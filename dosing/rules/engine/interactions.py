@@ -253,7 +253,7 @@ def _hold(
     return raised(
         book,
         code,
-        f"{event.words}: hold tacrolimus, levels can rise more than tenfold.{_note(event, book)}",
+        f"{event.words}: hold tacrolimus, levels can rise many times over.{_note(event, book)}",
         inputs=event.inputs,
         proposal=doses.hold(f"hold while {event.ingredient} is taken"),
         due_tests=next_test(book, "BOOSTER-STARTED", event.on, code, last_done=last_done),
@@ -376,7 +376,7 @@ def _stopped(
     if inducer:
         code = "INT-INDUCER-STOPPED"
         message = (
-            f"{event.words}: induction fades over about two weeks and the level will rise. Reduce "
+            f"{event.words}: induction fades slowly and the level will rise. Reduce "
             f"tacrolimus step by step under trough checks.{_note(event, book)}"
         )
     else:

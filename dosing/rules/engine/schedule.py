@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from dosing.rules.engine.advice import DueTest, Finding, next_test, raised
 from dosing.rules.engine.facts import CaseFacts, Intent, RegimenStatus
-from dosing.rules.engine.quantities import day
+from dosing.rules.engine.quantities import day, shown
 from dosing.rules.engine.rulebook import BaselineItemRow, RuleBook
 from dosing.rules.engine.trough import newest_trough
 
@@ -76,11 +76,12 @@ def first_trough(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding
         return ()
     code = "FIRST-TROUGH"
     set_on = regimen.dose_since.astimezone(at.tzinfo).date()
+    hours = shown(book.index.numbers["STEADY-STATE-HOURS"])
     return raised(
         book,
         code,
-        "No tacrolimus trough of this treatment is recorded: take the first one after 72 h on an "
-        "unchanged dose.",
+        "No tacrolimus trough of this treatment is recorded: take the first one after "
+        f"{hours} h on an unchanged dose.",
         inputs=(("dose_since", set_on.isoformat()),),
         due_tests=next_test(book, "FIRST-TROUGH", set_on, code),
     )
