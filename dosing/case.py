@@ -9,7 +9,8 @@ from dosing.models import DoseOrder, Intent, Regimen, RegimenStatus
 from dosing.rules.engine import facts
 from dosing.rules.engine.comedication import is_taken
 from dosing.rules.engine.quantities import Comparator, Hours, Mg, MgPerDay, NgPerMl
-from dosing.rules.engine.rulebook import INHIBITORS, RuleBook
+from dosing.rules.engine.rows import INHIBITORS
+from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.selectors import published_book
 from patients.models import (
     ClinicalEvent,

@@ -35,7 +35,7 @@ from dosing.models import (
 )
 from dosing.rules import casefile
 from dosing.rules.engine.quantities import shown
-from dosing.rules.engine.rulebook import Row, Severity
+from dosing.rules.engine.rows import Row, Severity
 from dosing.rules.engine.rulebook import RuleBook as EngineBook
 from dosing.rules.engine.starting import weight_kg
 from dosing.rules.loading import engine_book

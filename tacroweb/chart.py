@@ -15,7 +15,8 @@ from dosing.rules.engine.advice import Advice, DueTest, Finding
 from dosing.rules.engine.facts import LOCAL_ROUTES, TACROLIMUS_LEVEL
 from dosing.rules.engine.facts import Observation as Level
 from dosing.rules.engine.quantities import Comparator, shown
-from dosing.rules.engine.rulebook import DrugClass, RuleBook, Severity
+from dosing.rules.engine.rows import DrugClass, Severity
+from dosing.rules.engine.rulebook import RuleBook
 from dosing.selectors import DoseStep as Step
 from patients.models import ClinicalEvent, CoMedication, Observation
 from patients.vocabulary import vocabulary

@@ -12,7 +12,8 @@ from dosing.models import Regimen
 from dosing.rules.engine import trough
 from dosing.rules.engine.facts import Observation as Level
 from dosing.rules.engine.quantities import shown
-from dosing.rules.engine.rulebook import LevelWindowRow, RuleBook
+from dosing.rules.engine.rows import LevelWindowRow
+from dosing.rules.engine.rulebook import RuleBook
 from patients.models import Observation
 from tacroweb.timeline import Status, TargetBand, TroughPoint
 

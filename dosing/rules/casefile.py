@@ -22,6 +22,7 @@ from dosing.rules.engine.facts import (
     InfectionRisk,
     Intent,
     Line,
+    LocalApproval,
     Observation,
     Patient,
     Pregnancy,
@@ -91,6 +92,7 @@ def decode_case(data: object, *, path: str = "case") -> tuple[CaseFacts, datetim
         observations=case.take("observations", _list_of(_observation)) or (),
         events=case.take("events", _list_of(_event)) or (),
         immunisations=case.take("immunisations", _list_of(_immunisation)) or (),
+        local_approvals=case.take("local_approvals", _list_of(_local_approval)) or (),
     )
     return facts, at
 
@@ -121,6 +123,7 @@ def encode_case(case: CaseFacts, at: datetime) -> dict[str, Any]:
             "infection_risk": patient.infection_risk,
             "cyp3a5": patient.cyp3a5,
             "hcv_antiviral_course": patient.hcv_antiviral_course,
+            **_known(contraception=patient.contraception, child_pugh=patient.child_pugh),
         },
         "diagnosis": {
             "ild": diagnosis.ild,
@@ -144,6 +147,7 @@ def encode_case(case: CaseFacts, at: datetime) -> dict[str, Any]:
             "target_low_ng_per_ml": _text(regimen.target_low_ng_per_ml),
             "target_high_ng_per_ml": _text(regimen.target_high_ng_per_ml),
             "dose_before_inhibitor_mg_per_day": _text(regimen.dose_before_inhibitor_mg_per_day),
+            **_known(switched_on=_iso(regimen.switched_on), switched_from=regimen.switched_from),
         },
         "co_medications": [
             {
@@ -154,6 +158,10 @@ def encode_case(case: CaseFacts, at: datetime) -> dict[str, Any]:
                 "stopped_on": _iso(drug.stopped_on),
                 "planned": drug.planned,
                 "daily_dose_mg": _text(drug.daily_dose_mg),
+                **_known(
+                    dose_changed_on=_iso(drug.dose_changed_on),
+                    daily_dose_before_mg=_text(drug.daily_dose_before_mg),
+                ),
             }
             for drug in case.co_medications
         ],
@@ -187,6 +195,17 @@ def encode_case(case: CaseFacts, at: datetime) -> dict[str, Any]:
             }
             for dose in case.immunisations
         ],
+        **_known(
+            local_approvals=[
+                {
+                    "row": given.row,
+                    "approved_on": _iso(given.approved_on),
+                    **_known(low=_text(given.low), high=_text(given.high)),
+                }
+                for given in case.local_approvals
+            ]
+            or None
+        ),
     }
 
 
@@ -226,6 +245,12 @@ def encode_advice(advice: Advice) -> dict[str, Any]:
 def written(data: object) -> str:
     """JSON values as one line of text; the same values always give the same bytes."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _known(**given: object) -> dict[str, object]:
+    """The keys that came after rule book 2026-01: written only where they say something, so that
+    a case of that time is still written to the same bytes."""
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _proposal(given: DoseProposal | None) -> dict[str, str | None] | None:
@@ -314,9 +339,9 @@ def _bool(value: object, path: str) -> bool:
     return value
 
 
-def _grade(value: object, path: str) -> int:
+def _whole(value: object, path: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise CaseError(f"{path}: must be a whole number, 1 to 4")
+        raise CaseError(f"{path}: must be a whole number")
     return value
 
 
@@ -384,6 +409,8 @@ def _patient(data: object, path: str) -> Patient:
         infection_risk=table.take("infection_risk", _one_of(InfectionRisk)),
         cyp3a5=table.take("cyp3a5", _one_of(Cyp3a5)),
         hcv_antiviral_course=table.take("hcv_antiviral_course", _bool),
+        contraception=table.take("contraception", _bool),
+        child_pugh=table.take("child_pugh", _whole),
     )
 
 
@@ -418,6 +445,8 @@ def _regimen(data: object, path: str) -> Regimen:
         target_low_ng_per_ml=None if low is None else NgPerMl(low),
         target_high_ng_per_ml=None if high is None else NgPerMl(high),
         dose_before_inhibitor_mg_per_day=None if before is None else MgPerDay(before),
+        switched_on=table.take("switched_on", _day),
+        switched_from=table.take("switched_from", _string),
     )
 
 
@@ -440,6 +469,8 @@ def _co_medication(data: object, path: str) -> CoMedication:
         stopped_on=table.take("stopped_on", _day),
         planned=bool(table.take("planned", _bool)),
         daily_dose_mg=table.take("daily_dose_mg", _decimal),
+        dose_changed_on=table.take("dose_changed_on", _day),
+        daily_dose_before_mg=table.take("daily_dose_before_mg", _decimal),
     )
 
 
@@ -478,7 +509,7 @@ def _event(data: object, path: str) -> ClinicalEvent:
     return table.build(
         ClinicalEvent,
         kind=table.required("kind", _one_of(EventKind)),
-        grade=table.take("grade", _grade),
+        grade=table.take("grade", _whole),
         started_on=table.take("started_on", _day),
         resolved_on=table.take("resolved_on", _day),
     )
@@ -498,4 +529,15 @@ def _immunisation(data: object, path: str) -> Immunisation:
         planned_on=table.take("planned_on", _day),
         given_on=table.take("given_on", _day),
         route=table.take("route", _one_of(VaccineRoute)),
+    )
+
+
+def _local_approval(data: object, path: str) -> LocalApproval:
+    table = _Table(data, path)
+    return table.build(
+        LocalApproval,
+        row=table.required("row", _string),
+        approved_on=table.required("approved_on", _day),
+        low=table.take("low", _decimal),
+        high=table.take("high", _decimal),
     )

@@ -2,11 +2,14 @@
 
 import tomllib
 from dataclasses import MISSING, fields
+from datetime import date
 from decimal import Decimal
 from enum import Enum
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from dosing.rules.engine.rulebook import Row, RuleBook, Severity
+from dosing.rules.engine.rows import Row, Severity
+from dosing.rules.engine.rulebook import RuleBook
 from tacroweb.numbers import NumberError, parse_decimal
 
 
@@ -57,6 +60,8 @@ def _row(row_class: type[Row], row: object, path: str) -> Row:
 
 
 def _value(kind: Any, value: object, path: str) -> object:
+    if get_origin(kind) is UnionType:  # "Decimal | None": absent is None, and null is not TOML
+        kind = next(each for each in get_args(kind) if each is not NoneType)
     if get_origin(kind) is tuple:
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
             raise ValueError(f"{path}: must be a list of texts")
@@ -79,6 +84,11 @@ def _value(kind: Any, value: object, path: str) -> object:
         except NumberError as error:
             raise ValueError(f"{path}: {error}") from error
     if type(value) is not kind:
-        wanted = {str: "a text", int: "a whole number", bool: "true or false"}[kind]
+        wanted = {
+            str: "a text",
+            int: "a whole number",
+            bool: "true or false",
+            date: "a day such as 2026-03-02, without quotes",
+        }[kind]
         raise ValueError(f"{path}: must be {wanted}")
     return value

@@ -15,13 +15,20 @@ from dosing.rules.engine.quantities import Comparator
 from dosing.rules.engine.rulebook import RuleBook
 
 ROOT = Path(__file__).parents[2]
-SEED = ROOT / "dosing/rules/seed/2026-01.toml"
+SEED = ROOT / "dosing/rules/seed/2026-02.toml"
+FIRST_SEED = ROOT / "dosing/rules/seed/2026-01.toml"
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
 @cache
 def book() -> RuleBook:
     return toml_book.read(SEED.read_text(encoding="utf-8"))
+
+
+@cache
+def first_book() -> RuleBook:
+    """Book 2026-01, whose answers never change."""
+    return toml_book.read(FIRST_SEED.read_text(encoding="utf-8"))
 
 
 def regimen(**changes: Any) -> facts.Regimen:

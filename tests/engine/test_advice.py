@@ -13,7 +13,8 @@ from dosing.rules.engine import doses, facts
 from dosing.rules.engine.advice import Action, Outcome, next_test, raised, reconcile
 from dosing.rules.engine.assess import assess
 from dosing.rules.engine.quantities import round_nearest, shown
-from dosing.rules.engine.rulebook import RatioRow, RuleBook
+from dosing.rules.engine.rows import RatioRow
+from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.trough import troughs
 from tests.engine.given import (
     AT,

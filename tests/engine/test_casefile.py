@@ -169,7 +169,7 @@ def test_a_moment_without_an_offset_is_not_written() -> None:
         ("needs_local_approval = true", 'needs_local_approval = "yes"', "must be true or false"),
         ('unit = "mg/kg/d"', "unit = 1", r"numbers\[0\]\.unit: must be a text"),
         ("[[findings]]", "[[surprises]]", "surprises: unknown table"),
-        ('version = "2026-01"', "version = 2026", "version: a text is required"),
+        ('version = "2026-02"', "version = 2026", "version: a text is required"),
         ("[[findings]]", "[[findings", "not TOML"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from dosing.rules import casefile
 from dosing.rules.engine.assess import assess
-from dosing.rules.engine.rulebook import Severity
+from dosing.rules.engine.rows import Severity
 from tests.engine.given import ROOT, book
 
 CASES = sorted((ROOT / "tests/cases").glob("*.json"))

@@ -14,7 +14,8 @@ from dosing.rules.engine import assess as assessing
 from dosing.rules.engine import facts
 from dosing.rules.engine.advice import Action
 from dosing.rules.engine.assess import assess
-from dosing.rules.engine.rulebook import RuleBook, Severity
+from dosing.rules.engine.rows import Severity
+from dosing.rules.engine.rulebook import RuleBook
 from tests.engine.given import AT, advice, book, case, drug, level, regimen
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)

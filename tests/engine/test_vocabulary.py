@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from dosing.rules.engine.rulebook import DrugClass
+from dosing.rules.engine.rows import DrugClass
 from patients import vocabulary as words
 from patients.vocabulary import UnknownUnit, vocabulary
 from tests.engine.given import book

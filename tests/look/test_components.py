@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from dosing.rules.engine.advice import Action, DoseProposal, Finding
 from dosing.rules.engine.quantities import Mg
-from dosing.rules.engine.rulebook import Origin, Severity
+from dosing.rules.engine.rows import Origin, Severity
 from tacroweb.templatetags import quantities
 from tacroweb.templatetags.components import Banner, FindingCard
 from tacroweb.timeline import Timeline

@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from dosing.rules.engine.facts import Regimen, RegimenStatus
 from dosing.rules.engine.quantities import Mg, MgPerDay, shown
-from dosing.rules.engine.rulebook import Origin, RuleBook, Severity
+from dosing.rules.engine.rows import Origin, Severity
+from dosing.rules.engine.rulebook import RuleBook
 
 
 class Action(StrEnum):

@@ -17,7 +17,7 @@ from dosing.rules.engine.rulebook import RuleBook
 
 # Kept with each assessment. Raised whenever the same facts and book could give another advice
 # than before.
-ENGINE_VERSION = "1"
+ENGINE_VERSION = "2"
 
 TOPICS = (
     selection.outside,

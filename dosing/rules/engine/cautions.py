@@ -7,7 +7,8 @@ from dosing.rules.engine.advice import Effect, Finding, raised
 from dosing.rules.engine.comedication import shown_name, taken_of, unlisted
 from dosing.rules.engine.facts import CaseFacts, EventKind
 from dosing.rules.engine.quantities import day, shown
-from dosing.rules.engine.rulebook import DrugClass, RuleBook
+from dosing.rules.engine.rows import DrugClass
+from dosing.rules.engine.rulebook import RuleBook
 
 
 def serious_infection(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:

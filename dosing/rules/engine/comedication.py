@@ -6,7 +6,8 @@ from enum import StrEnum
 
 from dosing.rules.engine.facts import CaseFacts, CoMedication
 from dosing.rules.engine.quantities import day
-from dosing.rules.engine.rulebook import INTERACTING, DrugClass, RuleBook
+from dosing.rules.engine.rows import INTERACTING, DrugClass
+from dosing.rules.engine.rulebook import RuleBook
 
 
 class Change(StrEnum):

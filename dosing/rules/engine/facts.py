@@ -121,6 +121,12 @@ class EventKind(StrEnum):
     CONGENITAL_LONG_QT = "CONGENITAL_LONG_QT"
     DIARRHOEA = "DIARRHOEA"
     HYPERSENSITIVITY = "HYPERSENSITIVITY"
+    TORSADES_DE_POINTES = "TORSADES_DE_POINTES"
+    # Of the past: `resolved_on` ends the illness, not the history.
+    HERPES_ZOSTER = "HERPES_ZOSTER"
+    CMV_DISEASE = "CMV_DISEASE"
+    LATENT_TUBERCULOSIS = "LATENT_TUBERCULOSIS"
+    HEPATITIS_B_CORE_ANTIBODY = "HEPATITIS_B_CORE_ANTIBODY"
 
 
 # A drug on the skin, in the eye, nose or airway, or in the vagina does not act on gut and liver.
@@ -143,8 +149,12 @@ class Patient:
     infection_risk: InfectionRisk | None = None
     cyp3a5: Cyp3a5 | None = None
     hcv_antiviral_course: bool | None = None
+    contraception: bool | None = None
+    child_pugh: int | None = None
 
     def __post_init__(self) -> None:
+        if self.child_pugh is not None and not 5 <= self.child_pugh <= 15:
+            raise ValueError("a Child-Pugh score is 5 to 15")
         if self.weight_kg is not None and self.weight_kg <= 0:
             raise ValueError("a weight must be more than 0 kg")
         if self.height_cm is not None and self.height_cm <= 0:
@@ -166,7 +176,11 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regimen:
-    """Tacrolimus as it is ordered now. Null targets mean the book's."""
+    """Tacrolimus as it is ordered now. Null targets mean the book's.
+
+    `switched_on` and `switched_from`: the newest change of brand or formulation, and the product
+    taken before it, in words ("Prograf (IR)").
+    """
 
     status: RegimenStatus
     formulation: Formulation
@@ -178,8 +192,12 @@ class Regimen:
     target_low_ng_per_ml: NgPerMl | None = None
     target_high_ng_per_ml: NgPerMl | None = None
     dose_before_inhibitor_mg_per_day: MgPerDay | None = None
+    switched_on: date | None = None
+    switched_from: str | None = None
 
     def __post_init__(self) -> None:
+        if (self.switched_on is None) != (self.switched_from is None):
+            raise ValueError("a switch of product has its day and what was taken before")
         if self.morning_mg < 0 or self.evening_mg < 0 or self.morning_mg + self.evening_mg <= 0:
             raise ValueError(
                 "a regimen has a dose above 0 mg; a hold is a status, not a dose of zero"
@@ -207,6 +225,7 @@ class CoMedication:
 
     `drug` is the vocabulary's generic name or "unlisted", and then `name` is what was written.
     `ingredients` are the generic names whose rules fire: the drug itself, or a combination's.
+    `daily_dose_before_mg` was taken until `dose_changed_on`, the newest change of dose.
     """
 
     drug: str
@@ -217,8 +236,14 @@ class CoMedication:
     stopped_on: date | None = None
     planned: bool = False
     daily_dose_mg: Decimal | None = None
+    dose_changed_on: date | None = None
+    daily_dose_before_mg: Decimal | None = None
 
     def __post_init__(self) -> None:
+        if (self.dose_changed_on is None) != (self.daily_dose_before_mg is None):
+            raise ValueError("a changed dose has its day and the dose before it")
+        if self.daily_dose_before_mg is not None and self.daily_dose_before_mg <= 0:
+            raise ValueError("the dose before a change must be more than 0 mg")
         if self.drug == UNLISTED and not self.name:
             raise ValueError("an unlisted drug needs the name that was written")
         if self.started_on and self.stopped_on and self.stopped_on < self.started_on:
@@ -303,6 +328,26 @@ class Immunisation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalApproval:
+    """What the patient's clinic has decided about a row that needs local approval.
+
+    `low` and `high` are the numbers that it gave where the book leaves them blank (D15), in the
+    row's unit; both are absent where it approved the row as it stands.
+    """
+
+    row: str
+    approved_on: date
+    low: Decimal | None = None
+    high: Decimal | None = None
+
+    def __post_init__(self) -> None:
+        if (self.low is None) != (self.high is None):
+            raise ValueError("an approval gives both ends or neither")
+        if self.low is not None and self.high is not None and not 0 <= self.low < self.high:
+            raise ValueError("the low end must be below the high end")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaseFacts:
     """Everything about one patient that the engine may read.
 
@@ -317,6 +362,7 @@ class CaseFacts:
     observations: tuple[Observation, ...] = ()
     events: tuple[ClinicalEvent, ...] = ()
     immunisations: tuple[Immunisation, ...] = ()
+    local_approvals: tuple[LocalApproval, ...] = ()
     _newest_first: dict[str, tuple[Observation, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -325,6 +371,10 @@ class CaseFacts:
         put(self, "observations", tuple(sorted(self.observations, key=_observation_order)))
         put(self, "events", tuple(sorted(self.events, key=_event_order)))
         put(self, "immunisations", tuple(sorted(self.immunisations, key=_immunisation_order)))
+        put(self, "local_approvals", tuple(sorted(self.local_approvals, key=lambda it: it.row)))
+        rows = [approval.row for approval in self.local_approvals]
+        if len(set(rows)) < len(rows):
+            raise ValueError("a row is approved once")
         by_analyte: dict[str, list[Observation]] = {}
         for seen in reversed(self.observations):
             by_analyte.setdefault(seen.analyte, []).append(seen)
@@ -336,6 +386,10 @@ class CaseFacts:
         if not rows or rows[0].at <= at:
             return rows
         return tuple(row for row in rows if row.at <= at)
+
+    def approval(self, row: str) -> LocalApproval | None:
+        """What the clinic has decided about this row; None where it has not."""
+        return next((given for given in self.local_approvals if given.row == row), None)
 
     def newest(self, analyte: str, at: datetime) -> Observation | None:
         """The newest result of `analyte` that was drawn by `at`."""
@@ -352,6 +406,8 @@ def _co_medication_order(taken: CoMedication) -> tuple[Any, ...]:
         taken.stopped_on or date.max,
         taken.planned,
         Fraction(taken.daily_dose_mg or 0),
+        taken.dose_changed_on or date.min,
+        Fraction(taken.daily_dose_before_mg or 0),
     )
 
 

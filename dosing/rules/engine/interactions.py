@@ -15,7 +15,8 @@ from dosing.rules.engine.advice import (
 from dosing.rules.engine.comedication import Change, Event, events, is_open, shown_name, taken_of
 from dosing.rules.engine.facts import CaseFacts, Intent, Regimen, RegimenStatus
 from dosing.rules.engine.quantities import shown
-from dosing.rules.engine.rulebook import STRONG_INHIBITORS, DrugClass, RuleBook
+from dosing.rules.engine.rows import STRONG_INHIBITORS, DrugClass
+from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.trough import high_since, last_trough_on, level_words
 
 

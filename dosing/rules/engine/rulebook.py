@@ -1,46 +1,38 @@
-"""The rule book: flat rows of numbers, drugs and sources; the shape of a rule is in the topics."""
+"""A rule book: its tables, and its enabled rows by what the topics ask for."""
 
-from dataclasses import dataclass, field
-from decimal import Decimal
-from enum import IntEnum, StrEnum
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 
-
-class Severity(IntEnum):
-    """STOP and WARN need an answer before signing, CAUTION an acknowledgement, the rest neither."""
-
-    INFO = 1
-    ADVISE = 2
-    CAUTION = 3
-    WARN = 4
-    STOP = 5
-
-
-class Origin(StrEnum):
-    """Where a row comes from: the protocol itself, a label, a guideline, or a local setting."""
-
-    SEED = "SEED"
-    LABEL = "LABEL"
-    GUIDELINE = "GUIDELINE"
-    LOCAL = "LOCAL"
-
-
-class DrugClass(StrEnum):
-    """What the protocol makes of a drug."""
-
-    STRONG_INHIBITOR_AZOLE = "STRONG_INHIBITOR_AZOLE"
-    STRONG_INHIBITOR = "STRONG_INHIBITOR"
-    MODERATE_INHIBITOR = "MODERATE_INHIBITOR"
-    STRONG_INDUCER = "STRONG_INDUCER"
-    GRAPEFRUIT = "GRAPEFRUIT"
-    CONTRAINDICATED = "CONTRAINDICATED"
-    CORTICOSTEROID = "CORTICOSTEROID"
-    CYCLOSPORINE = "CYCLOSPORINE"
-
-
-STRONG_INHIBITORS = frozenset({DrugClass.STRONG_INHIBITOR_AZOLE, DrugClass.STRONG_INHIBITOR})
-INHIBITORS = STRONG_INHIBITORS | {DrugClass.MODERATE_INHIBITOR}
-INTERACTING = INHIBITORS | {DrugClass.STRONG_INDUCER}
+from dosing.rules.engine.rows import (
+    BaselineItemRow,
+    CitationRow,
+    CompanionRegimenRow,
+    ContraindicationRow,
+    DoseStepRow,
+    DrugClass,
+    DrugClassRow,
+    DrugGroup,
+    DrugGroupRow,
+    DrugNoteRow,
+    DueTestRow,
+    FindingRow,
+    HoldDrugRow,
+    InteractionRow,
+    LevelBandRow,
+    LevelWindowRow,
+    LocalTargetRow,
+    ModifyingFactorRow,
+    NumberRow,
+    OutcomeRow,
+    RatioRow,
+    RoundingRow,
+    Row,
+    ScheduleRow,
+    StartingDoseRow,
+    StrengthRow,
+    ThresholdRow,
+    VaccineRow,
+)
 
 # What the topics compute with; a book that lacks one of them is no book.
 REQUIRED_NUMBERS = frozenset(
@@ -67,122 +59,27 @@ REQUIRED_RATIOS = frozenset({"AZOLE-FRACTION", "STEP-LIMIT", "EDGE-STEP-LIMIT"})
 REQUIRED_SERIES = frozenset({"STRONG-STARTED"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """What every row says of itself. A row that is not enabled does not act."""
-
-    code: str
-    statements: tuple[str, ...]
-    origin: Origin
-    source: str
-    enabled: bool = True
-    needs_local_approval: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindingRow(Row):
-    """One kind of finding: how severe it is and which statements it cites."""
-
-    severity: Severity
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NumberRow(Row):
-    """One number of the protocol with its UCUM unit."""
-
-    value: Decimal
-    unit: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RatioRow(Row):
-    """A fraction kept as two integers: one third is not 0.333."""
-
-    numerator: int
-    denominator: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LevelWindowRow(Row):
-    """When a sample is a trough, hours after the dose, for one formulation; all ends included."""
-
-    formulation: str
-    valid_from_h: Decimal
-    valid_to_h: Decimal
-    usable_from_h: Decimal
-    usable_to_h: Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StrengthRow(Row):
-    """One dispensable strength of one formulation; a formulation without one gets no proposal."""
-
-    formulation: str
-    form: str
-    strength_mg: Decimal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrugClassRow(Row):
-    """One drug in three opinions. The seed's class decides, without one the label's."""
-
-    drug: str
-    seed_class: str = ""
-    label_class: str = ""
-    fda_class: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HoldDrugRow(Row):
-    """A drug whose start means holding tacrolimus (D17b)."""
-
-    drug: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrugNoteRow(Row):
-    """What is said when a drug is STARTED or STOPPED, never computed with: unapproved options."""
-
-    drug: str
-    change: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaselineItemRow(Row):
-    """One result that belongs before the first dose, and how old it may be in days (D4)."""
-
-    finding: str
-    analyte: str
-    name: str
-    look_back_days: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DueTestRow(Row):
-    """The test `number` of a series, in days after the day that opens the series."""
-
-    series: str
-    number: int
-    analyte: str
-    earliest_day: int
-    due_day: int
-    latest_day: int
-
-
 class BookIndex:
     """The enabled rows of a book by what the topics ask for; built once a book."""
 
     __slots__ = (
         "baseline",
+        "companions",
+        "contraindications",
         "drug_classes",
         "findings",
+        "groups",
         "hold_drugs",
+        "local_targets",
         "notes",
         "numbers",
+        "outcomes",
         "ratios",
+        "schedules",
         "series",
         "strengths",
+        "thresholds",
+        "vaccines",
         "windows",
     )
 
@@ -215,6 +112,28 @@ class BookIndex:
                 self.strengths[strength.formulation] = tuple(
                     sorted({*held, Fraction(strength.strength_mg)})
                 )
+        self.groups: dict[DrugGroup, dict[str, DrugGroupRow]] = {}
+        for member in book.drug_groups:
+            if member.enabled:
+                self.groups.setdefault(member.group, {})[member.drug] = member
+        self.thresholds: dict[str, list[ThresholdRow]] = {}
+        for stretch in sorted(book.thresholds, key=_by_low):
+            if stretch.enabled:
+                self.thresholds.setdefault(stretch.quantity, []).append(stretch)
+        self.local_targets = {row.stage: row for row in book.local_targets if row.enabled}
+        self.schedules: dict[str, list[ScheduleRow]] = {}
+        for calendar in sorted(book.schedules, key=_by_code):
+            if calendar.enabled:
+                self.schedules.setdefault(calendar.finding, []).append(calendar)
+        self.contraindications = {
+            (row.kind, row.name): row for row in book.contraindications if row.enabled
+        }
+        self.vaccines = {row.atc: row for row in book.vaccines if row.enabled}
+        self.companions: dict[str, list[CompanionRegimenRow]] = {}
+        for companion in sorted(book.companion_regimens, key=_by_step):
+            if companion.enabled:
+                self.companions.setdefault(companion.regimen, []).append(companion)
+        self.outcomes = {row.code: row for row in book.outcomes if row.enabled}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,22 +145,53 @@ class RuleBook:
     findings: tuple[FindingRow, ...] = ()
     numbers: tuple[NumberRow, ...] = ()
     ratios: tuple[RatioRow, ...] = ()
+    starting_doses: tuple[StartingDoseRow, ...] = ()
+    level_bands: tuple[LevelBandRow, ...] = ()
     level_windows: tuple[LevelWindowRow, ...] = ()
+    dose_steps: tuple[DoseStepRow, ...] = ()
+    roundings: tuple[RoundingRow, ...] = ()
     strengths: tuple[StrengthRow, ...] = ()
     drug_classes: tuple[DrugClassRow, ...] = ()
+    drug_groups: tuple[DrugGroupRow, ...] = ()
+    interactions: tuple[InteractionRow, ...] = ()
+    modifying_factors: tuple[ModifyingFactorRow, ...] = ()
     hold_drugs: tuple[HoldDrugRow, ...] = ()
     drug_notes: tuple[DrugNoteRow, ...] = ()
+    thresholds: tuple[ThresholdRow, ...] = ()
+    local_targets: tuple[LocalTargetRow, ...] = ()
     baseline_items: tuple[BaselineItemRow, ...] = ()
     due_tests: tuple[DueTestRow, ...] = ()
+    schedules: tuple[ScheduleRow, ...] = ()
+    contraindications: tuple[ContraindicationRow, ...] = ()
+    vaccines: tuple[VaccineRow, ...] = ()
+    companion_regimens: tuple[CompanionRegimenRow, ...] = ()
+    outcomes: tuple[OutcomeRow, ...] = ()
+    citations: tuple[CitationRow, ...] = ()
     index: BookIndex = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         _refuse_contradictions(self)
         object.__setattr__(self, "index", BookIndex(self))
 
+    def tables(self) -> dict[str, tuple[Row, ...]]:
+        """Every table by its name, in the order in which a book is read."""
+        return {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.init and each.name not in ("version", "title")
+        }
+
 
 def _by_code(row: Row) -> str:
     return row.code
+
+
+def _by_low(row: ThresholdRow) -> tuple[bool, Fraction]:
+    return (row.low is not None, Fraction(row.low or 0))
+
+
+def _by_step(row: CompanionRegimenRow) -> tuple[str, int]:
+    return (row.regimen, row.step)
 
 
 def _by_number(row: DueTestRow) -> tuple[str, int]:
@@ -250,18 +200,7 @@ def _by_number(row: DueTestRow) -> tuple[str, int]:
 
 def _refuse_contradictions(book: RuleBook) -> None:
     """ValueError where a book cannot be read in one way only, or could divide by zero."""
-    for name, rows in (
-        ("findings", book.findings),
-        ("numbers", book.numbers),
-        ("ratios", book.ratios),
-        ("level_windows", book.level_windows),
-        ("strengths", book.strengths),
-        ("drug_classes", book.drug_classes),
-        ("hold_drugs", book.hold_drugs),
-        ("drug_notes", book.drug_notes),
-        ("baseline_items", book.baseline_items),
-        ("due_tests", book.due_tests),
-    ):
+    for name, rows in book.tables().items():
         codes = [row.code for row in rows]
         if twice := sorted({code for code in codes if codes.count(code) > 1}):
             raise ValueError(f"{name}: {twice[0]} stands twice")

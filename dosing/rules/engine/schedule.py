@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from dosing.rules.engine.advice import DueTest, Finding, next_test, raised
 from dosing.rules.engine.facts import CaseFacts, Intent, RegimenStatus
 from dosing.rules.engine.quantities import day, shown
-from dosing.rules.engine.rulebook import BaselineItemRow, RuleBook
+from dosing.rules.engine.rows import BaselineItemRow
+from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.trough import newest_trough
 
 

@@ -6,7 +6,8 @@ from dosing.rules.engine.advice import Effect, Finding, raised
 from dosing.rules.engine.comedication import taken_of
 from dosing.rules.engine.facts import CaseFacts, Intent, Line, Sard
 from dosing.rules.engine.quantities import said, shown
-from dosing.rules.engine.rulebook import DrugClass, RuleBook
+from dosing.rules.engine.rows import DrugClass
+from dosing.rules.engine.rulebook import RuleBook
 
 _NAMES = {
     Sard.RA: "rheumatoid arthritis",

@@ -8,7 +8,8 @@ from dosing.rules.engine.advice import Action, DueTest, Finding, raised
 from dosing.rules.engine.comedication import taken_of
 from dosing.rules.engine.facts import WEIGHT, CaseFacts, Formulation, Intent, Sard
 from dosing.rules.engine.quantities import day, shown
-from dosing.rules.engine.rulebook import DrugClass, RuleBook
+from dosing.rules.engine.rows import DrugClass
+from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.selection import outside_protocol
 
 

@@ -17,7 +17,8 @@ from dosing.rules.engine.advice import (
 from dosing.rules.engine.comedication import Change, events, is_open
 from dosing.rules.engine.facts import CaseFacts, Observation, Regimen, RegimenStatus
 from dosing.rules.engine.quantities import shown
-from dosing.rules.engine.rulebook import INHIBITORS, RuleBook
+from dosing.rules.engine.rows import INHIBITORS
+from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.trough import (
     Side,
     is_trough,

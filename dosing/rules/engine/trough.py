@@ -17,7 +17,8 @@ from dosing.rules.engine.facts import (
     Regimen,
 )
 from dosing.rules.engine.quantities import Comparator, day, shown
-from dosing.rules.engine.rulebook import LevelWindowRow, RuleBook
+from dosing.rules.engine.rows import LevelWindowRow
+from dosing.rules.engine.rulebook import RuleBook
 
 _UNIT = "ng/mL"
 
