@@ -1,14 +1,13 @@
-"""Assessing a patient, and the five signed acts: start, order, hold, resume, stop."""
+"""The signed acts of tacrolimus: start, order, hold, resume, stop."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 
-from dosing.case import case_of
 from dosing.checks import (
     Answer,
     DoseNotConfirmed,
@@ -37,25 +36,16 @@ from dosing.models import (
     SignedOrder,
 )
 from dosing.rules import casefile
-from dosing.rules.engine.advice import Advice
-from dosing.rules.engine.assess import ENGINE_VERSION, assess
-from dosing.rules.engine.facts import CaseFacts
-from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.loading import engine_book
-from dosing.rules.selectors import published_book, published_version
 from dosing.selectors import current_regimen, last_order, open_order
-from patients.models import FactsVersion, Observation, Patient
+from patients.models import Patient
 from patients.selectors import facts_number
 from patients.services.facts import open_facts
 from tacroweb.audit.ledger import canonical, service
 from tacroweb.audit.signature import Signature
 from tacroweb.refusals import Refusal
 
-
-class StaleAssessment(Refusal):
-    """The assessment no longer speaks of the patient as the record stands."""
-
-    code = "stale_assessment"
+from .assessing import check_fresh
 
 
 class ShownChanged(Refusal):
@@ -74,64 +64,6 @@ class AlreadyOnTacrolimus(Refusal):
     """A second course beside one that is active or held."""
 
     code = "already_on_tacrolimus"
-
-
-def advise(
-    patient: Patient,
-    *,
-    intent: Intent | None = None,
-    book: RuleBook | None = None,
-    results: Iterable[Observation] | None = None,
-    at: datetime,
-) -> tuple[CaseFacts, Advice]:
-    """The facts of the patient and what the book (else the one in force) says of them at `at`.
-
-    Without an intent: REVIEW for a patient on tacrolimus, else START. `results` as for `case_of`.
-    Nothing is stored. Raises `NoPublishedBook`, and `ValueError` for facts that cannot be.
-    """
-    book = book or published_book()
-    case = case_of(patient, intent=intent, book=book, results=results, at=at)
-    return case, assess(case, book, at=at.astimezone(patient.clinic.zone))
-
-
-@service("Patient assessed")
-def assess_patient(*, patient: Patient, intent: Intent, at: datetime, by: Signature) -> Assessment:
-    """Evaluate the book in force against the facts and keep facts, answer and versions.
-
-    Raises `NoPublishedBook`.
-    """
-    if patient.clinic_id != by.clinic_id:
-        raise PermissionDenied("This patient belongs to another clinic.")
-    # Locked until commit, so that the number stored is the number of the facts read below.
-    facts = FactsVersion.objects.select_for_update().get(patient=patient)
-    row = published_version()
-    case, advice = advise(patient, intent=intent, book=engine_book(row), at=at)
-    local = at.astimezone(patient.clinic.zone)
-    assessment = Assessment(
-        patient=patient,
-        rule_book=row,
-        engine_version=ENGINE_VERSION,
-        intent=intent,
-        at=at,
-        facts_version=facts.number,
-        case_text=canonical(casefile.encode_case(case, at=local)),
-        advice_text=canonical(casefile.encode_advice(advice)),
-    )
-    assessment.sign(by).save()
-    return assessment
-
-
-def reproduce(assessment: Assessment) -> bool:
-    """Whether the stored facts with the stored book give the stored advice, byte for byte.
-
-    Not either when the facts or the book cannot be read any more.
-    """
-    try:
-        case, at = casefile.decode_case(assessment.case)
-        advice = assess(case, engine_book(assessment.rule_book), at=at)
-    except ValueError:
-        return False
-    return canonical(casefile.encode_advice(advice)) == assessment.advice_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +92,7 @@ def review_order(
     """
     regimen = current_regimen(patient)
     intent = Intent.REVIEW if regimen else Intent.START
-    _check_fresh(assessment, patient, seen=facts_number(patient), intent=intent, at=at)
+    check_fresh(assessment, patient, seen=facts_number(patient), intent=intent, at=at)
     if regimen is None:
         if product is None:
             raise ValidationError({"formulation": "Choose the product."})
@@ -176,16 +108,6 @@ def review_order(
         asked=asked,
         shown_sha256=shown_digest(meaning, product, prescription, assessment=assessment),
     )
-
-
-def staleness(patient: Patient, assessment: Assessment, *, at: datetime) -> str:
-    """Why nothing can be signed on this assessment any more; empty while something can."""
-    intent = Intent.REVIEW if current_regimen(patient) else Intent.START
-    try:
-        _check_fresh(assessment, patient, seen=facts_number(patient), intent=intent, at=at)
-    except StaleAssessment as error:
-        return error.message
-    return ""
 
 
 def meaning_of(regimen: Regimen | None) -> Meaning:
@@ -213,7 +135,7 @@ def start_regimen(
     Raises `StaleAssessment`, `AlreadyOnTacrolimus`, `ShownChanged`, `UnansweredFinding`,
     `BareOverride`, `DoseNotConfirmed`, and `ValidationError` at the field.
     """
-    _check_fresh(assessment, patient, seen=_open(patient, by=by), intent=Intent.START, at=at)
+    check_fresh(assessment, patient, seen=_open(patient, by=by), intent=Intent.START, at=at)
     if current_regimen(patient) is not None:
         raise AlreadyOnTacrolimus(
             "This patient is on tacrolimus already. Change its dose, or stop it first."
@@ -434,40 +356,6 @@ def _open(patient: Patient, *, by: Signature) -> int:
     return facts_number(patient) - 1
 
 
-def _check_fresh(
-    assessment: Assessment, patient: Patient, *, seen: int, intent: Intent, at: datetime
-) -> None:
-    """Raises `StaleAssessment` unless the assessment speaks of this patient, these facts, this book
-    and this day."""
-    if assessment.patient_id != patient.pk:
-        raise ValidationError({"assessment": "This assessment is of another patient."})
-    again = "Assess again, then sign."
-    if assessment.facts_version != seen:
-        act = (
-            SignedOrder.objects.filter(regimen__patient=patient, signed_at__gte=assessment.at)
-            .order_by("-pk")
-            .first()
-        )
-        if act is not None:
-            raise StaleAssessment(
-                f"{act.printed_name} signed an order after this assessment "
-                f"({act.get_meaning_display()[0].lower()}{act.get_meaning_display()[1:]}). {again}"
-            )
-        raise StaleAssessment(
-            "A result, a drug or another fact of this patient was recorded after this "
-            f"assessment. {again}"
-        )
-    if assessment.intent != intent:
-        raise StaleAssessment(
-            f'This assessment answers "{assessment.get_intent_display()}". {again}'
-        )
-    if assessment.rule_book_id != published_version().pk:
-        raise StaleAssessment(f"A new rule book was published after this assessment. {again}")
-    zone = patient.clinic.zone
-    if at < assessment.at or at.astimezone(zone).date() != assessment.at.astimezone(zone).date():
-        raise StaleAssessment(f"This assessment is of another day. {again}")
-
-
 def _check(
     meaning: Meaning,
     product: Product,
@@ -533,7 +421,7 @@ def _next_order(
     by: Signature,
 ) -> DoseOrder:
     patient = regimen.patient
-    _check_fresh(assessment, patient, seen=_open(patient, by=by), intent=Intent.REVIEW, at=at)
+    check_fresh(assessment, patient, seen=_open(patient, by=by), intent=Intent.REVIEW, at=at)
     regimen = Regimen.objects.select_for_update(of=("self",)).get(pk=regimen.pk)
     _check_status(meaning, regimen)
     last = open_order(regimen)
