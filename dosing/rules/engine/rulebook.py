@@ -1,5 +1,6 @@
 """A rule book: its tables, and its enabled rows by what the topics ask for."""
 
+from collections import Counter
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 
@@ -201,8 +202,8 @@ def _by_number(row: DueTestRow) -> tuple[str, int]:
 def _refuse_contradictions(book: RuleBook) -> None:
     """ValueError where a book cannot be read in one way only, or could divide by zero."""
     for name, rows in book.tables().items():
-        codes = [row.code for row in rows]
-        if twice := sorted({code for code in codes if codes.count(code) > 1}):
+        times = Counter(row.code for row in rows)
+        if twice := sorted(code for code, number in times.items() if number > 1):
             raise ValueError(f"{name}: {twice[0]} stands twice")
     for name, required, held in (
         ("numbers", REQUIRED_NUMBERS, {row.code for row in book.numbers if row.enabled}),

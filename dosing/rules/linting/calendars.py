@@ -1,0 +1,162 @@
+"""Hours, days and phases: when a sample is a trough, what is due when, and how often."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+
+from dosing.rules.engine.facts import Formulation
+from dosing.rules.engine.rows import Phase, ScheduleRow
+from dosing.rules.engine.rulebook import RuleBook
+from dosing.rules.linting.findings import LintFinding, error
+
+# What the protocol itself bounds, in days: the longest three months and the longest month there
+# are, and the phases for which it says so (S29 "every 1-3 months", S30 "at least monthly
+# initially").
+_SEED_BOUNDS = {
+    "S29": (92, "3 months", frozenset(Phase)),
+    "S30": (31, "a month", frozenset({Phase.TITRATION, Phase.EARLY})),
+}
+
+
+def level_windows(book: RuleBook) -> Iterator[LintFinding]:
+    """D3: every formulation has a window, and the usable hours contain the valid ones."""
+    for row in book.level_windows:
+        if row.formulation not in set(Formulation):
+            yield error(
+                "FORMULATION",
+                "level_windows",
+                row.code,
+                row.formulation,
+                f"{row.code} is for the formulation {row.formulation!r}, which is not one of "
+                f"{', '.join(Formulation)}.",
+            )
+        ends = (row.usable_from_h, row.valid_from_h, row.valid_to_h, row.usable_to_h)
+        if ends[0] <= 0 or list(ends) != sorted(ends):
+            yield error(
+                "WINDOW",
+                "level_windows",
+                row.code,
+                f"{row.valid_from_h} to {row.valid_to_h} h",
+                f"{row.code}: a sample is usable from {row.usable_from_h} to {row.usable_to_h} h "
+                f"and valid from {row.valid_from_h} to {row.valid_to_h} h after the dose; the "
+                "usable hours must contain the valid ones.",
+            )
+    for formulation in Formulation:
+        if formulation.value not in book.index.windows:
+            yield error(
+                "WINDOW",
+                "level_windows",
+                "",
+                formulation,
+                f"No window for {formulation} is enabled: none of its levels would be a trough.",
+            )
+
+
+def look_backs(book: RuleBook) -> Iterator[LintFinding]:
+    """D4: a baseline result may be some days old."""
+    for row in book.baseline_items:
+        if row.look_back_days < 1:
+            yield error(
+                "RANGE",
+                "baseline_items",
+                row.code,
+                f"{row.look_back_days} d",
+                f"{row.code} looks back {row.look_back_days} days: it must be at least one day.",
+            )
+
+
+def due_tests(book: RuleBook) -> Iterator[LintFinding]:
+    """A test is due between its earliest and latest day; a series is numbered from 1 on."""
+    for row in book.due_tests:
+        if not 0 <= row.earliest_day <= row.due_day <= row.latest_day:
+            days = f"{row.earliest_day}, {row.due_day}, {row.latest_day}"
+            yield error(
+                "WINDOW",
+                "due_tests",
+                row.code,
+                f"days {days}",
+                f"{row.code} has its earliest, due and latest day on {days}: they must not go "
+                "back, nor begin before day 0.",
+            )
+    for series, rows in book.index.series.items():
+        for number, row in enumerate(rows, start=1):
+            if row.number != number:
+                yield error(
+                    "SERIES",
+                    "due_tests",
+                    row.code,
+                    str(row.number),
+                    f"{row.code} is test {row.number} of {series}, where test {number} is due: a "
+                    "series is numbered from 1 without a gap.",
+                )
+                break
+        for earlier, later in pairwise(rows):
+            if later.due_day <= earlier.due_day or later.earliest_day <= earlier.earliest_day:
+                yield error(
+                    "SERIES",
+                    "due_tests",
+                    f"{earlier.code}, {later.code}",
+                    f"day {later.due_day}",
+                    f"{later.code} is due on day {later.due_day} (from {later.earliest_day}), not "
+                    f"after {earlier.code} on day {earlier.due_day} (from "
+                    f"{earlier.earliest_day}).",
+                )
+
+
+def schedules(book: RuleBook) -> Iterator[LintFinding]:
+    """Each test of a finding has one interval a phase, within what the protocol itself bounds."""
+    kept: dict[tuple[str, str], dict[str, dict[Phase, list[ScheduleRow]]]] = {}
+    for row in book.schedules:
+        if row.every_days < 1 or row.grace_days < 0:
+            yield error(
+                "RANGE",
+                "schedules",
+                row.code,
+                f"{row.every_days} d, {row.grace_days} d of grace",
+                f"{row.code} is every {row.every_days} days with {row.grace_days} days of grace: "
+                "the interval is at least one day, the grace not below 0.",
+            )
+        if row.enabled:
+            yield from _within_seed(row, book)
+            conditions = kept.setdefault((row.finding, row.analyte), {})
+            phases = conditions.setdefault(row.condition, defaultdict(list))
+            phases[row.phase].append(row)
+    for (finding, analyte), conditions in kept.items():
+        for condition, phases in conditions.items():
+            where = f"{analyte} of {finding}{f' if {condition}' if condition else ''}"
+            for phase in Phase:
+                held = phases.get(phase, [])
+                # For everyone the calendar has no hole; a condition only ever shortens it.
+                if not held and (not condition or "" not in conditions):
+                    rows = sorted(row.code for rows in phases.values() for row in rows)
+                    yield error(
+                        "PHASE",
+                        "schedules",
+                        rows[0],
+                        phase,
+                        f"{where} has no interval in the phase {phase}.",
+                    )
+                for again in held[1:]:
+                    yield error(
+                        "PHASE",
+                        "schedules",
+                        f"{held[0].code}, {again.code}",
+                        phase,
+                        f"{where} has two intervals in the phase {phase}: {held[0].every_days} d "
+                        f"in {held[0].code} and {again.every_days} d in {again.code}.",
+                    )
+
+
+def _within_seed(row: ScheduleRow, book: RuleBook) -> Iterator[LintFinding]:
+    finding = book.index.findings.get(row.finding)
+    cited = set(row.statements) | set(finding.statements if finding is not None else ())
+    for statement, (most, words, phases) in _SEED_BOUNDS.items():
+        if statement in cited and row.phase in phases and row.every_days > most:
+            yield error(
+                "SEED-BOUND",
+                "schedules",
+                row.code,
+                f"{row.every_days} d",
+                f"{row.code} asks for {row.analyte} every {row.every_days} days in the phase "
+                f"{row.phase}: the protocol allows at most {words} ({statement}).",
+            )

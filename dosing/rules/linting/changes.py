@@ -1,0 +1,173 @@
+"""What a draft takes back from the published book, softens, or says with another number."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from enum import Enum
+
+from dosing.rules.engine.rows import DrugClass, Origin, Row, Severity
+from dosing.rules.engine.rulebook import RuleBook
+from dosing.rules.linting.findings import LintFinding, error, warning
+from dosing.rules.linting.names import acts_as
+
+# Texts for people and what a row says of itself: another wording changes no advice.
+_PROSE = frozenset(
+    {
+        "code", "source", "citations", "reviewed_by", "reviewed_on", "title", "reference",
+        "identifier", "read", "name", "form", "consequence", "seriousness", "mechanism", "action",
+        "frequency_of_exposure", "frequency_of_harm", "evidence", "note", "option", "every",
+    }
+)  # fmt: skip
+# Compared one by one, with their own words.
+_OWN = frozenset({"enabled", "origin", "severity", "statements", "needs_local_approval"})
+
+
+def changes(book: RuleBook, published: RuleBook) -> Iterator[LintFinding]:
+    """Every row of the published book against the same row of this one."""
+    here = book.tables()
+    for table, rows in published.tables().items():
+        drafted = {row.code: row for row in here[table]}
+        for old in rows:
+            if not old.enabled:
+                continue
+            new = drafted.get(old.code)
+            if new is None or not new.enabled:
+                yield from _gone(table, old, turned_off=new is not None)
+            else:
+                yield from _changed(table, old, new)
+    yield from _bars(book, published)
+    yield from _statements(book, published)
+
+
+def _gone(table: str, old: Row, *, turned_off: bool) -> Iterator[LintFinding]:
+    how = "is turned off" if turned_off else "is gone"
+    if old.origin is Origin.SEED:
+        yield warning(
+            "SEED-ROW",
+            table,
+            old.code,
+            old.origin,
+            f"{old.code} comes from the protocol and {how}.",
+        )
+    elif table == "findings":
+        yield warning(
+            "FINDING",
+            table,
+            old.code,
+            old.origin,
+            f"{old.code} {how}: what it said is said no more.",
+        )
+
+
+def _changed(table: str, old: Row, new: Row) -> Iterator[LintFinding]:
+    was, now = getattr(old, "severity", None), getattr(new, "severity", None)
+    if isinstance(was, Severity) and isinstance(now, Severity) and now < was:
+        yield warning(
+            "SEVERITY",
+            table,
+            old.code,
+            f"{was.name} → {now.name}",
+            f"{old.code} is lowered from {was.name} to {now.name}.",
+        )
+    if new.origin is not old.origin:
+        yield warning(
+            "ORIGIN",
+            table,
+            old.code,
+            f"{old.origin} → {new.origin}",
+            f"{old.code} is said to come from {new.origin}; it came from {old.origin}.",
+        )
+    if old.needs_local_approval and not new.needs_local_approval:
+        yield warning(
+            "APPROVAL",
+            table,
+            old.code,
+            "needs_local_approval",
+            f"{old.code} no longer asks for local approval.",
+        )
+    if dropped := [each for each in old.statements if each not in new.statements]:
+        yield warning(
+            "STATEMENT",
+            table,
+            old.code,
+            ", ".join(dropped),
+            f"{old.code} no longer stands for {', '.join(dropped)}.",
+        )
+    if old.origin is not Origin.SEED:
+        return
+    for each in fields(old):
+        if each.name in _PROSE or each.name in _OWN:
+            continue
+        before, after = getattr(old, each.name), getattr(new, each.name)
+        if before != after:
+            yield warning(
+                "SEED-VALUE",
+                table,
+                old.code,
+                f"{_said(before)} → {_said(after)}",
+                f"{old.code} comes from the protocol, and its {each.name} is changed from "
+                f"{_said(before)} to {_said(after)}.",
+            )
+
+
+def _said(value: object) -> str:
+    if value is None or value == "":
+        return "nothing"
+    if isinstance(value, tuple):
+        return ", ".join(str(each) for each in value)
+    if isinstance(value, Enum):
+        return str(value.value)
+    return str(value)
+
+
+def _barred(book: RuleBook) -> dict[tuple[str, str], tuple[str, Row]]:
+    """What the book bars, however it says so, with the table and row that says it."""
+    bars: dict[tuple[str, str], tuple[str, Row]] = {}
+    for row in book.contraindications:
+        if row.enabled:
+            name = acts_as(row.name) if row.kind == "DRUG" else row.name
+            bars.setdefault((row.kind, name), ("contraindications", row))
+    for of_class in book.drug_classes:
+        held = book.index.drug_classes.get(of_class.drug)
+        if of_class.enabled and held is not None and held[0] is DrugClass.CONTRAINDICATED:
+            bars.setdefault(("DRUG", acts_as(of_class.drug)), ("drug_classes", of_class))
+    for vaccine in book.vaccines:
+        if vaccine.enabled:
+            bars.setdefault(("VACCINE", vaccine.atc), ("vaccines", vaccine))
+    return bars
+
+
+def _bars(book: RuleBook, published: RuleBook) -> Iterator[LintFinding]:
+    """What the protocol itself bars stays barred; anything else is let go with a reason."""
+    here = _barred(book)
+    for (kind, name), (table, row) in _barred(published).items():
+        if (kind, name) not in here:
+            found = error if row.origin is Origin.SEED else warning
+            yield found(
+                "CONTRAINDICATION",
+                table,
+                row.code,
+                name,
+                f"{name} is no longer barred: {row.code} is gone or turned off.",
+            )
+
+
+def _statements(book: RuleBook, published: RuleBook) -> Iterator[LintFinding]:
+    here = _cited(book)
+    for statement, code in _cited(published).items():
+        if statement not in here:
+            yield error(
+                "STATEMENT",
+                "findings",
+                code,
+                statement,
+                f"{statement}, for which {code} stood in the published book, is no longer cited by "
+                "any finding.",
+            )
+
+
+def _cited(book: RuleBook) -> dict[str, str]:
+    cited: dict[str, str] = {}
+    for row in book.index.findings.values():
+        for statement in row.statements:
+            cited.setdefault(statement, row.code)
+    return cited
