@@ -48,7 +48,7 @@ def case_of(
     book = book or published_book()
     today = at.astimezone(patient.clinic.zone).date()
     taken = {
-        row: _co_medication(row)
+        row: _co_medication(row, today)
         for row in co_medications_of(patient)
         if row.planned or row.started_on is None or row.started_on <= today
     }
@@ -80,6 +80,8 @@ def _patient(row: Patient) -> facts.Patient:
         infection_risk=facts.InfectionRisk(row.infection_risk) if row.infection_risk else None,
         cyp3a5=facts.Cyp3a5(row.cyp3a5) if row.cyp3a5 else None,
         hcv_antiviral_course=row.hcv_antiviral_course,
+        contraception=row.contraception,
+        child_pugh=row.child_pugh,
     )
 
 
@@ -193,8 +195,14 @@ def _inhibitor_days(
     return {day for day in inhibitors.values() if day is not None}
 
 
-def _co_medication(row: CoMedication) -> facts.CoMedication:
-    """A drug that the vocabulary file does not list goes in as unlisted, and is said so."""
+def _co_medication(row: CoMedication, today: date) -> facts.CoMedication:
+    """A drug that the vocabulary file does not list goes in as unlisted, and is said so.
+
+    Of a dose that changes only after `today` the one before it is taken.
+    """
+    dose, changed_on, before = row.daily_dose_mg, row.dose_changed_on, row.daily_dose_before_mg
+    if changed_on is not None and changed_on > today:
+        dose, changed_on, before = before, None, None
     name = row.unlisted_name if row.drug is None else row.drug.generic_name
     known = None if row.drug is None else vocabulary().drug(name)
     return facts.CoMedication(
@@ -205,7 +213,9 @@ def _co_medication(row: CoMedication) -> facts.CoMedication:
         started_on=row.started_on,
         stopped_on=row.stopped_on,
         planned=row.planned,
-        daily_dose_mg=row.daily_dose_mg,
+        daily_dose_mg=dose,
+        dose_changed_on=changed_on,
+        daily_dose_before_mg=before,
     )
 
 

@@ -33,6 +33,7 @@ from tacroweb.fields import (
 
 from .forms import HOURS
 from .models import (
+    CHILD_PUGH,
     AllergyStatus,
     Analyte,
     ClinicalEvent,
@@ -54,6 +55,7 @@ from .models import (
 )
 from .selectors import analyte_named, analytes, patient_of, patients_of, search_patients
 from .services import (
+    change_co_medication_dose,
     correct_co_medication,
     correct_observation,
     correct_patient,
@@ -110,6 +112,9 @@ class PatientSerializer(StrictKeys, serializers.ModelSerializer[Patient]):
     pregnancy = KnownChoiceField(Pregnancy.choices)
     infection_risk = KnownChoiceField(InfectionRisk.choices)
     cyp3a5 = KnownChoiceField(Cyp3a5.choices)
+    child_pugh = WholeNumberField(
+        required=False, allow_null=True, min_value=CHILD_PUGH[0], max_value=CHILD_PUGH[1]
+    )
     allergy_status = serializers.ChoiceField(AllergyStatus.choices, required=False)
     diagnosis = DiagnosisSerializer(required=False, allow_null=True)
     facts_version = serializers.IntegerField(source="facts_version.number", read_only=True)
@@ -128,6 +133,8 @@ class PatientSerializer(StrictKeys, serializers.ModelSerializer[Patient]):
             "infection_risk",
             "cyp3a5",
             "hcv_antiviral_course",
+            "contraception",
+            "child_pugh",
             "allergy_status",
             "allergies",
             "diagnosis",
@@ -235,6 +242,8 @@ class CoMedicationSerializer(StrictKeys, serializers.ModelSerializer[CoMedicatio
     )
     started_on = DayStringField(required=False, allow_null=True)
     stopped_on = DayStringField(required=False, allow_null=True)
+    dose_changed_on = DayStringField(read_only=True, allow_null=True)
+    daily_dose_before_mg = DecimalStringField(read_only=True, allow_null=True)
 
     class Meta:
         model = CoMedication
@@ -248,6 +257,8 @@ class CoMedicationSerializer(StrictKeys, serializers.ModelSerializer[CoMedicatio
             "daily_dose_mg",
             "started_on",
             "stopped_on",
+            "dose_changed_on",
+            "daily_dose_before_mg",
             "planned",
         ]
         read_only_fields = ["id"]
@@ -262,6 +273,10 @@ class CoMedicationSerializer(StrictKeys, serializers.ModelSerializer[CoMedicatio
 class CorrectCoMedicationSerializer(CoMedicationSerializer):
     """What changes, and why."""
 
+    dose_changed_on = DayStringField(required=False, allow_null=True)
+    daily_dose_before_mg = DecimalStringField(
+        required=False, allow_null=True, max_digits=9, decimal_places=3
+    )
     reason = serializers.CharField(max_length=400)
     patient = None  # type: ignore[assignment]  # a record never moves to another patient
 
@@ -278,6 +293,14 @@ class StopSerializer(StrictKeys):
     reason = serializers.CharField(max_length=400, required=False, default="")
 
 
+class ChangeDoseSerializer(StrictKeys):
+    """Another daily dose of a drug that is taken, and the first day of it."""
+
+    daily_dose_mg = DecimalStringField(max_digits=9, decimal_places=3)
+    on = DayStringField()
+    reason = serializers.CharField(max_length=400, required=False, default="")
+
+
 class EventSerializer(StrictKeys, serializers.ModelSerializer[ClinicalEvent]):
     """Something that happened; `grade` 1 to 4, null where it was not graded."""
 
@@ -289,14 +312,28 @@ class EventSerializer(StrictKeys, serializers.ModelSerializer[ClinicalEvent]):
 
     class Meta:
         model = ClinicalEvent
-        fields = ["id", "patient", "kind", "grade", "started_on", "resolved_on", "note"]
+        fields = [
+            "id",
+            "patient",
+            "kind",
+            "grade",
+            "started_on",
+            "resolved_on",
+            "resolution",
+            "note",
+        ]
         read_only_fields = ["id"]
 
 
 class ResolveSerializer(StrictKeys):
-    """The day on which an event was over."""
+    """The day on which an event was over.
+
+    `resolution` says how it was documented; an infection of grade 3 or more, or not graded, is not
+    over without it.
+    """
 
     resolved_on = DayStringField()
+    resolution = serializers.CharField(max_length=400, required=False, allow_blank=True, default="")
     reason = serializers.CharField(max_length=400, required=False, default="")
 
 
@@ -509,6 +546,7 @@ class CoMedicationViewSet(_Facts[CoMedication]):
         **_READ,
         "create": Permission.RECORD_FACTS,
         "stop": Permission.RECORD_FACTS,
+        "change_dose": Permission.RECORD_FACTS,
         "correct": Permission.RECORD_FACTS,
         "withdraw": Permission.RECORD_FACTS,
     }
@@ -532,6 +570,18 @@ class CoMedicationViewSet(_Facts[CoMedication]):
         by = self.sign(given)
         return self.answer(
             stop_co_medication(co_medication=self.get_object(), **given, at=timezone.now(), by=by)
+        )
+
+    @extend_schema(request=ChangeDoseSerializer, responses=CoMedicationSerializer)
+    @action(detail=True, methods=["post"], url_path="change-dose")
+    def change_dose(self, request: Request, pk: str) -> Response:
+        """Note another daily dose from a day on; the dose before is kept beside it."""
+        given = self.read(ChangeDoseSerializer)
+        by = self.sign(given)
+        return self.answer(
+            change_co_medication_dose(
+                co_medication=self.get_object(), **given, at=timezone.now(), by=by
+            )
         )
 
     @extend_schema(request=CorrectCoMedicationSerializer, responses=CoMedicationSerializer)

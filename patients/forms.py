@@ -16,13 +16,16 @@ from tacroweb.fields import (
     DecimalTextField,
     InstantTextField,
     ResultTextField,
+    WholeTextField,
 )
 from tacroweb.templatetags.quantities import printed_unit
 
 from .models import (
+    CHILD_PUGH,
     LONGEST_SINCE_DOSE_H,
     AllergyStatus,
     Analyte,
+    ClinicalEvent,
     Cyp3a5,
     EventKind,
     InfectionRisk,
@@ -41,11 +44,31 @@ from .services.upload import MAX_BYTES, read_file
 
 PANELS = (
     ("Tacrolimus", ("tacrolimus-trough",)),
-    ("Kidney and electrolytes", ("creatinine", "bun", "egfr", "potassium", "magnesium", "calcium")),
+    (
+        "Kidney and electrolytes",
+        (
+            "creatinine",
+            "bun",
+            "egfr",
+            "potassium",
+            "magnesium",
+            "calcium",
+            "calcium-ionised",
+        ),
+    ),
     ("Blood pressure and weight", ("systolic-bp", "diastolic-bp", "weight", "height")),
     (
         "Blood count",
-        ("wbc", "neutrophils", "lymphocytes", "haemoglobin", "haematocrit", "platelets"),
+        (
+            "wbc",
+            "neutrophils",
+            "lymphocytes",
+            "eosinophils",
+            "haemoglobin",
+            "haematocrit",
+            "mcv",
+            "platelets",
+        ),
     ),
     ("Liver", ("alt", "ast", "alp", "bilirubin", "albumin")),
     (
@@ -59,8 +82,10 @@ PANELS = (
             "fvc-percent",
             "dlco-percent",
             "six-minute-walk",
+            "quality-of-life",
             "qtcf",
             "lvef",
+            "nt-probnp",
             "crp",
             "ferritin",
         ),
@@ -69,6 +94,16 @@ PANELS = (
 SAY_WHY = "Say why, in a few words."
 SAY_WHEN = "Enter when it was drawn or measured."
 DRUG_FIELDS = ("route", "daily_dose_mg", "started_on", "stopped_on", "planned")
+ASKED_FOR = (
+    "pregnancy",
+    "lactating",
+    "contraception",
+    "infection_risk",
+    "hcv_antiviral_course",
+    "child_pugh",
+    "cyp3a5",
+)
+CHANGE_FIELDS = ("dose_changed_on", "daily_dose_before_mg")
 HOURS: dict[str, Any] = {
     "max_digits": 5,
     "decimal_places": 2,
@@ -151,6 +186,14 @@ class RegistrationForm(forms.Form):
     infection_risk = _known(InfectionRisk.choices)
     cyp3a5 = _known(Cyp3a5.choices, label="CYP3A5")
     hcv_antiviral_course = YesNoField(label="On treatment for hepatitis C")
+    contraception = YesNoField(label="Effective contraception")
+    child_pugh = WholeTextField(
+        required=False,
+        label="Child-Pugh score",
+        min_value=CHILD_PUGH[0],
+        max_value=CHILD_PUGH[1],
+        help_text=f"{CHILD_PUGH[0]} to {CHILD_PUGH[1]}; empty: not known",
+    )
 
 
 class EditRegistrationForm(RegistrationForm):
@@ -409,9 +452,36 @@ class DrugForm(forms.Form):
 
 
 class CorrectDrugForm(DrugForm):
-    """What was recorded of a drug, put right."""
+    """What was recorded of a drug, put right; its newest change of dose too, where there is one."""
 
+    dose_changed_on = DayTextField(required=False, label="Dose changed on")
+    daily_dose_before_mg = DecimalTextField(
+        required=False, label="Daily dose before that, mg", max_digits=9, decimal_places=3
+    )
     reason = forms.CharField(max_length=400, error_messages=_ask(SAY_WHY))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.initial.get("dose_changed_on") is None:
+            for name in CHANGE_FIELDS:
+                del self.fields[name]
+
+
+class ChangeDoseForm(forms.Form):
+    """Another dose of a drug that is taken."""
+
+    daily_dose_mg = DecimalTextField(
+        label="Daily dose from then on, mg",
+        max_digits=9,
+        decimal_places=3,
+        error_messages=_ask("Enter the daily dose in mg."),
+    )
+    on = DayTextField(
+        label="From",
+        help_text="The first day on which this dose was taken",
+        error_messages=_ask("Enter the first day of this dose."),
+    )
+    reason = forms.CharField(max_length=400, required=False, label="Why")
 
 
 class StopDrugForm(forms.Form):
@@ -444,16 +514,37 @@ class EventForm(forms.Form):
         label="Began on", error_messages=_ask("Enter the day on which it began.")
     )
     resolved_on = DayTextField(required=False, label="Over on")
+    resolution = forms.CharField(
+        max_length=400,
+        required=False,
+        label="How that was documented",
+        help_text="Needed of an infection of grade 3 or more, or not graded, that is over",
+    )
     note = forms.CharField(max_length=400, required=False)
 
 
 class ResolveEventForm(forms.Form):
-    """The day on which an event was over."""
+    """The day on which an event was over; of a serious infection also how that was documented."""
 
     resolved_on = DayTextField(
         label="Over on", error_messages=_ask("Enter the day on which it was over.")
     )
+    resolution = forms.CharField(
+        max_length=400,
+        required=False,
+        label="Infection controlled: how it was documented",
+        help_text="Such as: cultures negative, afebrile since 3 days, antibiotics ended",
+        error_messages=_ask("Say how it was documented that the infection is controlled."),
+    )
     reason = forms.CharField(max_length=400, required=False, label="Note")
+
+    def __init__(self, *args: Any, event: ClinicalEvent, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if event.needs_documented_resolution:
+            self.fields["resolution"].required = True
+            del self.fields["reason"]
+        else:
+            del self.fields["resolution"]
 
 
 class ImmunisationForm(forms.Form):

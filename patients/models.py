@@ -99,6 +99,9 @@ class AllergyStatus(models.TextChoices):
     RECORDED = "RECORDED", "Recorded"
 
 
+CHILD_PUGH = (5, 15)  # five items of 1 to 3 points each
+
+
 class Patient(TrackedModel):
     """A person under care at one clinic. Weight and height are observations."""
 
@@ -114,6 +117,13 @@ class Patient(TrackedModel):
     infection_risk = models.CharField(max_length=10, choices=InfectionRisk.choices, blank=True)
     cyp3a5 = models.CharField("CYP3A5", max_length=15, choices=Cyp3a5.choices, blank=True)
     hcv_antiviral_course = models.BooleanField(null=True, blank=True)
+    contraception = models.BooleanField(null=True, blank=True)
+    child_pugh = models.PositiveSmallIntegerField(
+        "Child-Pugh score",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(CHILD_PUGH[0]), MaxValueValidator(CHILD_PUGH[1])],
+    )
     allergy_status = models.CharField(
         max_length=15, choices=AllergyStatus.choices, default=AllergyStatus.NOT_RECORDED
     )
@@ -125,6 +135,11 @@ class Patient(TrackedModel):
                 fields=("clinic", "mrn"),
                 name="patient_mrn_once_a_clinic",
                 violation_error_message="A patient with this MRN is registered already.",
+            ),
+            models.CheckConstraint(
+                condition=Q(child_pugh__isnull=True) | Q(child_pugh__range=CHILD_PUGH),
+                name="patient_child_pugh_in_range",
+                violation_error_message="A Child-Pugh score is 5 to 15.",
             ),
         )
         indexes = (
@@ -237,6 +252,12 @@ class CoMedication(PatientFact):
     )
     started_on = models.DateField(null=True, blank=True)
     stopped_on = models.DateField(null=True, blank=True)
+    dose_changed_on = models.DateField(
+        null=True, blank=True, help_text="the newest change of dose; earlier ones are in history"
+    )
+    daily_dose_before_mg = models.DecimalField(
+        "daily dose before, mg", max_digits=9, decimal_places=3, null=True, blank=True
+    )
     planned = models.BooleanField(default=False)
     withdrawn = models.BooleanField(default=False, help_text="entered in error")
 
@@ -259,6 +280,25 @@ class CoMedication(PatientFact):
                 condition=Q(daily_dose_mg__isnull=True) | Q(daily_dose_mg__gt=0),
                 name="co_medication_dose_positive",
                 violation_error_message="A daily dose is more than 0 mg.",
+            ),
+            models.CheckConstraint(
+                condition=Q(dose_changed_on__isnull=True, daily_dose_before_mg__isnull=True)
+                | Q(
+                    dose_changed_on__isnull=False,
+                    daily_dose_before_mg__gt=0,
+                    daily_dose_mg__isnull=False,
+                ),
+                name="co_medication_change_has_both_doses",
+                violation_error_message="A change of dose has its day, and the dose before it.",
+            ),
+            models.CheckConstraint(
+                condition=Q(dose_changed_on__isnull=True)
+                | (
+                    (Q(started_on__isnull=True) | Q(dose_changed_on__gte=F("started_on")))
+                    & (Q(stopped_on__isnull=True) | Q(dose_changed_on__lte=F("stopped_on")))
+                ),
+                name="co_medication_change_while_taken",
+                violation_error_message="A dose changes between the first and the last day.",
             ),
         )
 
@@ -328,6 +368,16 @@ class EventKind(models.TextChoices):
     CONGENITAL_LONG_QT = "CONGENITAL_LONG_QT", "Congenital long QT"
     DIARRHOEA = "DIARRHOEA", "Diarrhoea"
     HYPERSENSITIVITY = "HYPERSENSITIVITY", "Hypersensitivity"
+    TORSADES_DE_POINTES = "TORSADES_DE_POINTES", "Torsades de pointes"
+    # Of the past: the day on which it was over ends the illness, not the history.
+    HERPES_ZOSTER = "HERPES_ZOSTER", "Herpes zoster (shingles)"
+    CMV_DISEASE = "CMV_DISEASE", "Cytomegalovirus (CMV) disease"
+    LATENT_TUBERCULOSIS = "LATENT_TUBERCULOSIS", "Latent tuberculosis"
+    HEPATITIS_B_CORE_ANTIBODY = "HEPATITIS_B_CORE_ANTIBODY", "Hepatitis B core antibody positive"
+
+
+# An infection is serious from this grade on, and one that nobody graded may be (S72).
+SERIOUS_GRADE = 3
 
 
 class ClinicalEvent(PatientFact):
@@ -340,6 +390,9 @@ class ClinicalEvent(PatientFact):
     started_on = models.DateField()
     resolved_on = models.DateField(null=True, blank=True)
     note = models.CharField(max_length=400, blank=True)
+    resolution = models.CharField(
+        max_length=400, blank=True, help_text="how it was documented that it is over"
+    )
     withdrawn = models.BooleanField(default=False, help_text="entered in error")
 
     class Meta:
@@ -353,6 +406,13 @@ class ClinicalEvent(PatientFact):
 
     def __str__(self) -> str:
         return self.get_kind_display()
+
+    @property
+    def needs_documented_resolution(self) -> bool:
+        """Whether tacrolimus may have been held for it, to be resumed once it is controlled."""
+        return self.kind == EventKind.INFECTION and (
+            self.grade is None or self.grade >= SERIOUS_GRADE
+        )
 
 
 class VaccineRoute(models.TextChoices):

@@ -19,6 +19,7 @@ urlpatterns = [
     ),
     path("patients/<uuid:patient>/drugs/add/", views.drug_add, name="drug-add"),
     path("patients/<uuid:patient>/drugs/<int:drug>/stop/", views.drug_stop, name="drug-stop"),
+    path("patients/<uuid:patient>/drugs/<int:drug>/dose/", views.drug_dose, name="drug-dose"),
     path("patients/<uuid:patient>/drugs/<int:drug>/", views.drug_correct, name="drug-correct"),
     path("patients/<uuid:patient>/events/add/", views.event_add, name="event-add"),
     path("patients/<uuid:patient>/events/<int:event>/", views.event_resolve, name="event-resolve"),

@@ -22,6 +22,7 @@ from tacroweb.accounts.roles import Permission
 from tacroweb.audit.signature import Signature
 from tacroweb.fields import show_error
 from tacroweb.refusals import Refusal
+from tacroweb.templatetags.quantities import mg_per_day
 
 from . import forms as typed
 from .banner import banner_of
@@ -43,6 +44,7 @@ from .selectors import (
     vaccine_choices,
 )
 from .services import (
+    change_co_medication_dose,
     correct_co_medication,
     correct_observation,
     correct_patient,
@@ -181,10 +183,23 @@ def record(request: HttpRequest, patient: UUID) -> HttpResponse:
         "record.html",
         at,
         page_obj=page,
+        circumstances=_circumstances(one),
         drugs=co_medications_of(one),
         events=events_of(one),
         immunisations=immunisations_of(one),
     )
+
+
+def _circumstances(patient: Patient) -> list[tuple[str, object]]:
+    """What is registered of the patient for the rules, in the words of the form."""
+    form = typed.RegistrationForm()
+    shown: list[tuple[str, object]] = []
+    for name in typed.ASKED_FOR:
+        value = getattr(patient, name)
+        words = dict(getattr(form.fields[name], "choices", ()))
+        answer = {True: "yes", False: "no"}.get(value, value) if words else value
+        shown.append((str(form[name].label), words.get(answer, answer)))
+    return shown
 
 
 @read_or_write
@@ -376,19 +391,46 @@ def drug_stop(request: HttpRequest, patient: UUID, drug: int) -> HttpResponse:
 
 @read_or_write
 @requires(Permission.RECORD_FACTS)
+def drug_dose(request: HttpRequest, patient: UUID, drug: int) -> HttpResponse:
+    """Note that a drug is taken at another dose and go to the chart."""
+    at = timezone.now()
+    one = _patient(request, patient)
+    row = _one(co_medications_of(one), drug)
+    form = typed.ChangeDoseForm(request.POST or None, initial={"on": today_at(one.clinic, at)})
+    if form.is_valid() and _kept(
+        form,
+        lambda: change_co_medication_dose(
+            co_medication=row,
+            daily_dose_mg=form.cleaned_data["daily_dose_mg"],
+            on=form.cleaned_data["on"],
+            at=at,
+            by=_sign(request, form),
+        ),
+    ):
+        return _saved(request, one, f"The change of dose of {row} is recorded.")
+    return _form_page(
+        request, one, form, at,
+        heading=f"Change the dose of {row}", button="Record the change",
+        note=f"Taken until now: {mg_per_day(row.daily_dose_mg)}. It is kept beside the new dose.",
+    )  # fmt: skip
+
+
+@read_or_write
+@requires(Permission.RECORD_FACTS)
 def drug_correct(request: HttpRequest, patient: UUID, drug: int) -> HttpResponse:
     """Put right what is recorded of a drug, or withdraw it; both with a reason."""
     at = timezone.now()
     one = _patient(request, patient)
     row = _one(co_medications_of(one), drug)
-    initial: dict[str, Any] = {name: getattr(row, name) for name in typed.DRUG_FIELDS}
+    names = (*typed.DRUG_FIELDS, *typed.CHANGE_FIELDS)
+    initial: dict[str, Any] = {name: getattr(row, name) for name in names}
     initial |= {"drug": str(row), "unlisted": row.drug is None}
     form = typed.CorrectDrugForm(request.POST or None, initial=initial)
     if "withdraw" in request.POST:
         if _withdrawn(request, form, row, at):
             return _saved(request, one, f"{row} is withdrawn from the record.")
     elif form.is_valid():
-        changes = {name: form.cleaned_data[name] for name in typed.DRUG_FIELDS}
+        changes = {name: form.cleaned_data[name] for name in names if name in form.fields}
         changes |= {"drug": None, "unlisted_name": form.cleaned_data["drug"]}
         if _kept(
             form,
@@ -440,7 +482,7 @@ def event_resolve(request: HttpRequest, patient: UUID, event: int) -> HttpRespon
     form: forms.Form = typed.ReasonForm(request.POST or None)
     if open_still:
         form = typed.ResolveEventForm(
-            request.POST or None, initial={"resolved_on": today_at(one.clinic, at)}
+            request.POST or None, event=row, initial={"resolved_on": today_at(one.clinic, at)}
         )
     if "withdraw" in request.POST:
         if _withdrawn(request, form, row, at):
@@ -453,6 +495,7 @@ def event_resolve(request: HttpRequest, patient: UUID, event: int) -> HttpRespon
             lambda: resolve_event(
                 event=row,
                 resolved_on=form.cleaned_data["resolved_on"],
+                resolution=form.cleaned_data.get("resolution", ""),
                 at=at,
                 by=_sign(request, form),
             ),

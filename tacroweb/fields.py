@@ -130,6 +130,28 @@ class DecimalTextField(forms.Field):
         return format_decimal(value) if isinstance(value, Decimal) else value
 
 
+class WholeTextField(forms.Field):
+    """A form field for a whole number in plain digits; `6.0`, `1_0` and such are refused."""
+
+    widget = forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "off"})
+
+    def __init__(self, *, min_value: int, max_value: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.validators += [
+            MinValueValidator(min_value, f"Give {min_value} or more."),
+            MaxValueValidator(max_value, f"Give {max_value} or less."),
+        ]
+
+    def to_python(self, value: Any) -> int | None:
+        text = str("" if value is None else value).strip()
+        if not text:
+            return None
+        number = read_decimal(text)
+        if "." in text:
+            raise ValidationError("Write a whole number, such as 6.")
+        return int(number)
+
+
 class ResultTextField(forms.Field):
     """A form field for a measured value, kept as typed; a comparator such as < may lead it."""
 

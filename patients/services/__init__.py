@@ -8,7 +8,12 @@ from .events import (
     withdraw_fact,
 )
 from .facts import AlreadyRecorded, NotCurrent
-from .medication import correct_co_medication, record_co_medication, stop_co_medication
+from .medication import (
+    change_co_medication_dose,
+    correct_co_medication,
+    record_co_medication,
+    stop_co_medication,
+)
 from .registration import correct_patient, record_diagnosis, register_patient
 from .results import (
     Result,
@@ -26,6 +31,7 @@ __all__ = [
     "NotCurrent",
     "Result",
     "add_unit",
+    "change_co_medication_dose",
     "correct_co_medication",
     "correct_observation",
     "correct_patient",

@@ -30,12 +30,14 @@ def record_event(
     started_on: date,
     resolved_on: date | None = None,
     note: str = "",
+    resolution: str = "",
     at: datetime,
     by: Signature,
 ) -> ClinicalEvent:
     """Record something that happened, graded 1 to 4 where graded (None: not known).
 
-    Raises `ValidationError` at the field, `AlreadyRecorded` for the same kind and first day.
+    `resolution` says how it was documented that it is over; a serious infection that is over needs
+    it. Raises `ValidationError` at the field, `AlreadyRecorded` for the same kind and first day.
     """
     open_facts([patient], by=by)
     row = ClinicalEvent(
@@ -45,6 +47,7 @@ def record_event(
         started_on=started_on,
         resolved_on=resolved_on,
         note=" ".join(note.split()),
+        resolution=resolution,
     )
     _check_event(row, at=at)
     if ClinicalEvent.objects.filter(
@@ -57,14 +60,23 @@ def record_event(
 
 @service("Event resolved")
 def resolve_event(
-    *, event: ClinicalEvent, resolved_on: date, at: datetime, by: Signature
+    *,
+    event: ClinicalEvent,
+    resolved_on: date,
+    resolution: str = "",
+    at: datetime,
+    by: Signature,
 ) -> ClinicalEvent:
-    """Note the day on which an event was over. Raises `NotCurrent`, `ValidationError`."""
+    """Note the day on which an event was over, and how that was documented.
+
+    An infection of grade 3 or more, or one that nobody graded, holds tacrolimus until it is
+    controlled (S72): without `resolution` it is not over. Raises `NotCurrent`, `ValidationError`.
+    """
     open_facts([event.patient], by=by)
     row = fresh(event)
     if row.resolved_on is not None or row.withdrawn:
         raise NotCurrent(f"{row} is resolved or withdrawn already.")
-    row.resolved_on = resolved_on
+    row.resolved_on, row.resolution = resolved_on, resolution
     _check_event(row, at=at)
     row.sign(by).save()
     return row
@@ -76,6 +88,11 @@ def _check_event(row: ClinicalEvent, *, at: datetime) -> None:
     check_day(errors, "resolved_on", row.resolved_on, row.patient, at=at)
     if row.started_on and row.resolved_on and row.resolved_on < row.started_on:
         errors["resolved_on"] = "The event cannot be over before it began."
+    row.resolution = " ".join(row.resolution.split())
+    if row.resolution and row.resolved_on is None:
+        errors["resolved_on"] = "Say on which day it was over."
+    elif row.resolved_on and not row.resolution and row.needs_documented_resolution:
+        errors["resolution"] = "Say how it was documented that the infection is controlled."
     refuse_if(errors)
 
 

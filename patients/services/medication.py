@@ -8,6 +8,7 @@ from patients.models import CoMedication, Drug, Patient
 from patients.selectors import drug_named
 from tacroweb.audit.ledger import service
 from tacroweb.audit.signature import Signature
+from tacroweb.templatetags.quantities import clinical_date
 
 from .facts import (
     AlreadyRecorded,
@@ -27,6 +28,8 @@ CORRECTABLE = (
     "started_on",
     "stopped_on",
     "planned",
+    "dose_changed_on",
+    "daily_dose_before_mg",
 )
 
 
@@ -90,6 +93,54 @@ def stop_co_medication(
     return row
 
 
+@service("Dose of a drug changed")
+def change_co_medication_dose(
+    *,
+    co_medication: CoMedication,
+    daily_dose_mg: Decimal,
+    on: date,
+    at: datetime,
+    by: Signature,
+) -> CoMedication:
+    """Note that a drug is taken at another dose from the day `on`, mg/day; the dose before is kept.
+
+    A fact like any other: never refused for what it means. The row keeps the newest change, its
+    history all of them. Two changes of one day are one, and one that is taken back on its own day
+    is none. Raises `NotCurrent` for a drug that is not taken; `ValidationError` at `daily_dose_mg`
+    (the dose that is taken already, or no dose known before) and at `on` (before the drug began or
+    before the newest change, or a day to come).
+    """
+    open_facts([co_medication.patient], by=by)
+    row = fresh(co_medication)
+    if row.stopped_on is not None or row.withdrawn or row.planned:
+        raise NotCurrent(f"{row} is not being taken, so its dose does not change.")
+    errors: dict[str, str] = {}
+    if row.daily_dose_mg is None:
+        errors["daily_dose_mg"] = (
+            "The dose taken until now is not recorded. Correct the drug first, then change its "
+            "dose."
+        )
+    elif daily_dose_mg == row.daily_dose_mg:
+        errors["daily_dose_mg"] = "This is the dose that is taken already."
+    if row.dose_changed_on is not None and on < row.dose_changed_on:
+        errors["on"] = (
+            f"A later change is recorded, of {clinical_date(row.dose_changed_on)}. Give a day "
+            "from then on, or correct the drug."
+        )
+    if row.started_on is not None and on < row.started_on:
+        errors["on"] = "The drug had not been started on this day."
+    check_day(errors, "on", on, row.patient, at=at)
+    refuse_if(errors)
+    if row.dose_changed_on != on:
+        row.dose_changed_on, row.daily_dose_before_mg = on, row.daily_dose_mg
+    elif daily_dose_mg == row.daily_dose_before_mg:
+        row.dose_changed_on = row.daily_dose_before_mg = None
+    row.daily_dose_mg = daily_dose_mg
+    _check(row, at=at)
+    row.sign(by).save()
+    return row
+
+
 @service("Drug corrected")
 def correct_co_medication(
     *, co_medication: CoMedication, at: datetime, by: Signature, **changes: Any
@@ -127,4 +178,29 @@ def _check(row: CoMedication, *, at: datetime) -> None:
         errors["stopped_on"] = "A drug that is only planned has not been stopped."
     if row.started_on and row.stopped_on and row.stopped_on < row.started_on:
         errors["stopped_on"] = "The stop date is before the start date."
+    _check_change(errors, row, at=at)
     refuse_if(errors)
+
+
+def _check_change(errors: dict[str, str], row: CoMedication, *, at: datetime) -> None:
+    """Note what cannot be of the newest change of dose, each sentence at its field."""
+    changed = row.dose_changed_on
+    check_day(errors, "dose_changed_on", changed, row.patient, at=at)
+    if changed is None:
+        if row.daily_dose_before_mg is not None:
+            errors["dose_changed_on"] = "Give the day on which the dose changed."
+        return
+    if row.daily_dose_before_mg is None:
+        errors["daily_dose_before_mg"] = "Give the dose that was taken before the change."
+    elif row.daily_dose_before_mg <= 0:
+        errors["daily_dose_before_mg"] = "A daily dose is more than 0 mg."
+    elif row.daily_dose_before_mg == row.daily_dose_mg:
+        errors["daily_dose_before_mg"] = "A change is from one dose to another: these are alike."
+    if row.daily_dose_mg is None:
+        errors["daily_dose_mg"] = "The dose was changed: give the one that is taken now."
+    if row.planned:
+        errors["dose_changed_on"] = "The dose of a drug that is only planned has not changed."
+    if row.started_on and changed < row.started_on:
+        errors["dose_changed_on"] = "The dose cannot change before the drug is started."
+    if row.stopped_on and changed > row.stopped_on:
+        errors["stopped_on"] = "The dose was changed after this day."

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, ValidationError
 
 from patients.models import (
+    CHILD_PUGH,
     AllergyStatus,
     ClinicalEvent,
     CoMedication,
@@ -34,6 +35,8 @@ CIRCUMSTANCES = (
     "infection_risk",
     "cyp3a5",
     "hcv_antiviral_course",
+    "contraception",
+    "child_pugh",
     "allergy_status",
     "allergies",
 )
@@ -64,6 +67,8 @@ def register_patient(
     infection_risk: str = "",
     cyp3a5: str = "",
     hcv_antiviral_course: bool | None = None,
+    contraception: bool | None = None,
+    child_pugh: int | None = None,
     allergy_status: str = AllergyStatus.NOT_RECORDED,
     allergies: str = "",
     diagnosis: Mapping[str, Any] | None = None,
@@ -91,6 +96,8 @@ def register_patient(
         infection_risk=infection_risk,
         cyp3a5=cyp3a5,
         hcv_antiviral_course=hcv_antiviral_course,
+        contraception=contraception,
+        child_pugh=child_pugh,
         allergy_status=allergy_status,
         allergies=allergies,
     )
@@ -188,6 +195,8 @@ def _save_checked(patient: Patient, *, at: datetime, by: Signature) -> None:
         errors["pregnancy"] = "This contradicts the sex recorded."
     if patient.sex == Sex.MALE and patient.lactating:
         errors["lactating"] = "This contradicts the sex recorded."
+    if patient.child_pugh is not None and not CHILD_PUGH[0] <= patient.child_pugh <= CHILD_PUGH[1]:
+        errors["child_pugh"] = f"A Child-Pugh score is {CHILD_PUGH[0]} to {CHILD_PUGH[1]}."
     if patient.allergy_status == AllergyStatus.RECORDED and not patient.allergies:
         errors["allergies"] = "Name the allergies."
     if patient.allergy_status != AllergyStatus.RECORDED and patient.allergies:

@@ -173,6 +173,55 @@ def test_a_drug_is_recorded_stopped_corrected_and_withdrawn(
     assert api.get(address).status_code == 404
 
 
+def test_a_dose_is_changed_and_the_one_before_is_kept(api: APIClient, patient: Patient) -> None:
+    body = {"patient": str(patient.public_id), "drug": "prednisone", "started_on": "2026-02-01"}
+    made = api.post(V1 + "co-medications/", body | {"daily_dose_mg": "40"}).data
+    assert (made["dose_changed_on"], made["daily_dose_before_mg"]) == (None, None)
+    address = f"{V1}co-medications/{made['id']}/"
+    change = {"daily_dose_mg": "30", "on": "2026-02-20", "reason": "taper"}
+    now = api.post(address + "change-dose/", change)
+    assert now.status_code == 200, now.data
+    assert (now.data["daily_dose_mg"], now.data["daily_dose_before_mg"]) == ("30", "40")
+    assert now.data["dose_changed_on"] == "2026-02-20"
+    for wrong, field in (
+        ({"daily_dose_mg": 20}, "daily_dose_mg"),
+        ({"daily_dose_mg": "30"}, "daily_dose_mg"),
+        ({"daily_dose_mg": "20", "on": "2026-02-19"}, "on"),
+        ({"daily_dose_mg": "20", "on": None}, "on"),
+        ({"dose": "20"}, "dose"),
+    ):
+        answer = api.post(address + "change-dose/", change | wrong)
+        assert (answer.status_code, list(answer.data["fields"])) == (400, [field])
+    right = {"daily_dose_before_mg": "45", "reason": "misread"}
+    assert api.post(address + "correct/", right).data["daily_dose_before_mg"] == "45"
+    refused = api.post(V1 + "co-medications/", body | {"dose_changed_on": "2026-02-20"})
+    assert list(refused.data["fields"]) == ["dose_changed_on"]
+
+
+def test_circumstances_are_kept_and_refused_at_their_field(
+    api: APIClient, patient: Patient
+) -> None:
+    address = f"{V1}patients/{patient.public_id}/"
+    kept = api.post(address + "correct/", {"contraception": True, "child_pugh": 11})
+    assert (kept.data["contraception"], kept.data["child_pugh"]) == (True, 11)
+    for wrong in (4, 16, "7", 7.5):
+        answer = api.post(address + "correct/", {"child_pugh": wrong})
+        assert (answer.status_code, list(answer.data["fields"])) == (400, ["child_pugh"])
+    unknown = {"contraception": None, "child_pugh": None}
+    assert api.post(address + "correct/", unknown).data["child_pugh"] is None
+
+
+def test_a_serious_infection_ends_with_its_documentation(api: APIClient, patient: Patient) -> None:
+    body = {"patient": str(patient.public_id), "kind": "INFECTION", "grade": 3}
+    body["started_on"] = "2026-02-01"
+    made = api.post(V1 + "events/", body).data
+    address = f"{V1}events/{made['id']}/resolve/"
+    bare = api.post(address, {"resolved_on": "2026-02-03"})
+    assert (bare.status_code, list(bare.data["fields"])) == (400, ["resolution"])
+    ended = api.post(address, {"resolved_on": "2026-02-03", "resolution": "cultures negative"})
+    assert ended.data["resolution"] == "cultures negative"
+
+
 def test_a_drug_outside_the_vocabulary_comes_back_unchecked(
     api: APIClient, patient: Patient
 ) -> None:

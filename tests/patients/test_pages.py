@@ -1,6 +1,7 @@
 """The pages about patients: shown, sent, refused with what was typed, closed to strangers."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.db import connection
@@ -310,6 +311,48 @@ def test_a_drug_is_added_stopped_and_corrected(page: Client, patient: Patient) -
     assert row.withdrawn
 
 
+def test_a_change_of_dose_is_recorded_shown_and_put_right(page: Client, patient: Patient) -> None:
+    row = takes(patient, "prednisone", NOW.date(), daily_dose_mg=Decimal(40))
+    address = url("drug-dose", patient, row.pk)
+    assert "Taken until now: 40" in page.get(address).content.decode()
+    for sent, words in (
+        ({"daily_dose_mg": "30"}, "Enter the first day of this dose."),
+        ({"on": "2026-03-02"}, "Enter the daily dose in mg."),
+        ({"daily_dose_mg": "1,5", "on": "2026-03-02"}, "with a point"),
+        ({"daily_dose_mg": "40", "on": "2026-03-02"}, "taken already"),
+        ({"daily_dose_mg": "30", "on": "2026-03-01"}, "had not been started"),
+        ({"daily_dose_mg": "30", "on": "2999-03-01"}, "in the future"),
+    ):
+        assert words in page.post(address, sent).content.decode()
+    sent = {"daily_dose_mg": "30", "on": "2026-03-05", "reason": "taper"}
+    assert page.post(address, sent).url == chart(patient)
+    text = page.get(url("record", patient)).content.decode()
+    assert "40\N{NO-BREAK SPACE}mg until 05-Mar-2026" in text
+    correct = url("drug-correct", patient, row.pk)
+    kept = typed(page, correct) | {"daily_dose_before_mg": "45", "reason": "misread"}
+    kept.pop("planned")
+    kept.pop("unlisted")
+    assert page.post(correct, kept).url == chart(patient)
+    row.refresh_from_db()
+    assert (row.daily_dose_mg, row.daily_dose_before_mg) == (30, 45)
+
+
+def test_the_record_shows_what_the_protocol_asks_for(page: Client, patient: Patient) -> None:
+    address = url("edit", patient)
+    seen = page.get(address).context["form"]["seen"].value()
+    sent = {name: REGISTRATION[name] for name in REGISTRATION if name in typed(page, address)}
+    sent |= {"mrn": patient.mrn, "reason": "as told", "seen": seen, "contraception": "no"}
+    for score, words in (("4", "Give 5 or more"), ("16", "Give 15 or less"), ("7.5", "whole")):
+        assert words in page.post(address, sent | {"child_pugh": score}).content.decode()
+    assert page.post(address, sent | {"child_pugh": "10"}).url == chart(patient)
+    patient.refresh_from_db()
+    assert (patient.contraception, patient.child_pugh) == (False, 10)
+    told = dict(page.get(url("record", patient)).context["circumstances"])
+    assert told["Effective contraception"] == "No"
+    assert told["Child-Pugh score"] == 10
+    assert told["Pregnancy"] == "Not known"
+
+
 def test_units_that_print_alike_are_one_choice_and_the_recorded_spelling_stays(
     page: Client, patient: Patient
 ) -> None:
@@ -368,6 +411,39 @@ def test_events_are_recorded_ended_and_withdrawn(page: Client, patient: Patient)
     assert b"Record that it is over" not in page.get(address).content
     assert page.post(address, {"withdraw": "1", "reason": "another patient"}).url == chart(patient)
     assert page.get(address).status_code == 404
+
+
+def test_a_serious_infection_asks_how_its_end_was_documented(
+    page: Client, patient: Patient
+) -> None:
+    sent = {"kind": "INFECTION", "started_on": DAY}
+    page.post(url("event-add", patient), sent)
+    row = ClinicalEvent.objects.get(patient=patient)
+    address = url("event-resolve", patient, row.pk)
+    assert "Infection controlled: how it was documented" in page.get(address).content.decode()
+    bare = page.post(address, {"resolved_on": "2026-03-01"})
+    assert list(bare.context["form"].errors) == ["resolution"]
+    sent = {"resolved_on": "2026-03-01", "resolution": "Cultures negative"}
+    assert page.post(address, sent).url == chart(patient)
+    assert "Over: Cultures negative" in page.get(url("record", patient)).content.decode()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "TORSADES_DE_POINTES",
+        "HERPES_ZOSTER",
+        "CMV_DISEASE",
+        "LATENT_TUBERCULOSIS",
+        "HEPATITIS_B_CORE_ANTIBODY",
+    ],
+)
+def test_the_protocols_further_events_are_offered(
+    kind: str, page: Client, patient: Patient
+) -> None:
+    sent = {"kind": kind, "started_on": DAY}
+    assert page.post(url("event-add", patient), sent).url == chart(patient)
+    assert ClinicalEvent.objects.get(patient=patient).kind == kind
 
 
 def test_vaccines_are_planned_given_and_called_off(page: Client, patient: Patient) -> None:

@@ -122,6 +122,12 @@ ACTS: dict[str, tuple[Callable, Callable]] = {
             co_medication=row, stopped_on=TODAY, at=NOW, by=by
         ),
     ),
+    "change dose": (
+        lambda patient: takes(patient, "prednisone", date(2026, 1, 1), daily_dose_mg=Decimal(40)),
+        lambda patient, row, by: services.change_co_medication_dose(
+            co_medication=row, daily_dose_mg=Decimal(30), on=TODAY, at=NOW, by=by
+        ),
+    ),
     "correct drug": (
         a_drug,
         lambda patient, row, by: services.correct_co_medication(
@@ -247,6 +253,8 @@ REGISTERED = {
         ("sex", {"sex": "OTHER"}),
         ("pregnancy", {"pregnancy": "YES"}),
         ("lactating", {"lactating": True}),
+        ("child_pugh", {"child_pugh": 4}),
+        ("child_pugh", {"child_pugh": 16}),
         ("allergies", {"allergy_status": "RECORDED"}),
         ("allergy_status", {"allergies": "Penicillin"}),
     ],
@@ -511,6 +519,122 @@ def test_a_drug_is_stopped_once(patient: Patient, by: Signature) -> None:
     assert "stopped_on" in refused(error)
 
 
+def on_prednisone(patient: Patient, **changes: object) -> CoMedication:
+    taken = {"daily_dose_mg": Decimal(40)} | changes
+    return takes(patient, "prednisone", TODAY - timedelta(days=20), **taken)
+
+
+def changed(row: CoMedication, dose: str, days_ago: int = 0) -> CoMedication:
+    return services.change_co_medication_dose(
+        co_medication=row,
+        daily_dose_mg=Decimal(dose),
+        on=TODAY - timedelta(days=days_ago),
+        at=NOW,
+        by=by_system(row.patient.clinic),
+    )
+
+
+def doses(row: CoMedication) -> tuple[object, ...]:
+    return (row.daily_dose_mg, row.dose_changed_on, row.daily_dose_before_mg)
+
+
+def test_a_change_of_dose_keeps_the_dose_before_it(patient: Patient) -> None:
+    row = changed(on_prednisone(patient), "30", days_ago=5)
+    assert doses(row) == (30, TODAY - timedelta(days=5), 40)
+    row = changed(row, "20")
+    assert doses(row) == (20, TODAY, 30)
+    kept = CoMedication.history.filter(id=row.pk).order_by("history_id")
+    assert [each.daily_dose_mg for each in kept] == [40, 30, 20]
+
+
+def test_two_changes_of_one_day_are_one_and_one_taken_back_is_none(patient: Patient) -> None:
+    row = changed(changed(on_prednisone(patient), "30"), "25")
+    assert doses(row) == (25, TODAY, 40)
+    assert doses(changed(row, "40")) == (40, None, None)
+
+
+@pytest.mark.parametrize(
+    ("field", "taken", "dose", "days_ago"),
+    [
+        ("daily_dose_mg", {}, "40", 0),
+        ("daily_dose_mg", {}, "0", 0),
+        ("daily_dose_mg", {"daily_dose_mg": None}, "30", 0),
+        ("on", {}, "30", -1),
+        ("on", {}, "30", 21),
+    ],
+)
+def test_a_change_of_dose_that_cannot_be_is_refused_at_the_field(
+    field: str, taken: dict, dose: str, days_ago: int, patient: Patient
+) -> None:
+    row = on_prednisone(patient, **taken)
+    before = everything()
+    with pytest.raises(ValidationError) as error:
+        changed(row, dose, days_ago)
+    assert list(refused(error)) == [field]
+    assert everything() == before
+
+
+def test_only_a_drug_that_is_taken_changes_its_dose(patient: Patient, by: Signature) -> None:
+    planned = takes(patient, "voriconazole", planned=True, daily_dose_mg=Decimal(400))
+    with pytest.raises(services.NotCurrent):
+        changed(planned, "200")
+    row = changed(on_prednisone(patient), "30", days_ago=5)
+    with pytest.raises(ValidationError) as error:
+        changed(row, "20", days_ago=6)
+    assert "later change" in refused(error)["on"][0]
+    with pytest.raises(ValidationError) as error:
+        services.stop_co_medication(
+            co_medication=row, stopped_on=TODAY - timedelta(days=6), at=NOW, by=by
+        )
+    assert refused(error)["stopped_on"] == ["The dose was changed after this day."]
+    services.stop_co_medication(co_medication=row, stopped_on=TODAY, at=NOW, by=by)
+    with pytest.raises(services.NotCurrent):
+        changed(row, "20")
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("dose_changed_on", {"dose_changed_on": None}),
+        ("daily_dose_before_mg", {"daily_dose_before_mg": None}),
+        ("daily_dose_before_mg", {"daily_dose_before_mg": Decimal(0)}),
+        ("daily_dose_before_mg", {"daily_dose_before_mg": Decimal(30)}),
+        ("daily_dose_mg", {"daily_dose_mg": None}),
+        ("dose_changed_on", {"dose_changed_on": TODAY - timedelta(days=21)}),
+        ("dose_changed_on", {"dose_changed_on": TODAY + timedelta(days=1)}),
+        ("dose_changed_on", {"planned": True}),
+    ],
+)
+def test_a_change_of_dose_is_put_right_only_to_what_can_be(
+    field: str, wrong: dict, patient: Patient, by: Signature
+) -> None:
+    row = changed(on_prednisone(patient), "30", days_ago=5)
+    with pytest.raises(ValidationError) as error:
+        services.correct_co_medication(co_medication=row, at=NOW, by=by, **wrong)
+    assert field in refused(error)
+    row = services.correct_co_medication(
+        co_medication=row, dose_changed_on=None, daily_dose_before_mg=None, at=NOW, by=by
+    )
+    assert doses(row) == (30, None, None)
+
+
+def test_the_database_itself_holds_a_change_of_dose_together(patient: Patient) -> None:
+    row = on_prednisone(patient)
+    with pytest.raises(ValidationError, match="its day, and the dose before it"):
+        CoMedication(
+            patient=patient, drug=row.drug, daily_dose_mg=1, daily_dose_before_mg=2
+        ).validate_constraints()
+    with pytest.raises(ValidationError, match="between the first and the last day"):
+        CoMedication(
+            patient=patient,
+            drug=row.drug,
+            daily_dose_mg=1,
+            daily_dose_before_mg=2,
+            started_on=TODAY,
+            dose_changed_on=TODAY - timedelta(days=1),
+        ).validate_constraints()
+
+
 def test_a_planned_drug_is_noted_as_started(patient: Patient, by: Signature) -> None:
     row = takes(patient, "voriconazole", planned=True)
     with pytest.raises(services.NotCurrent):
@@ -541,6 +665,46 @@ def test_an_event_ends_once_and_not_before_it_began(patient: Patient, by: Signat
     services.resolve_event(event=row, resolved_on=TODAY, at=NOW, by=by)
     with pytest.raises(services.NotCurrent):
         services.resolve_event(event=row, resolved_on=TODAY, at=NOW, by=by)
+
+
+@pytest.mark.parametrize(("grade", "asked"), [(None, True), (3, True), (4, True), (2, False)])
+def test_a_serious_infection_is_over_only_where_that_is_documented(
+    grade: int | None, asked: bool, patient: Patient, by: Signature
+) -> None:
+    def infection(day: date, **over: object) -> ClinicalEvent:
+        return services.record_event(
+            patient=patient,
+            kind="INFECTION",
+            grade=grade,
+            started_on=day,
+            at=NOW,
+            by=by,
+            **over,
+        )
+
+    def end(**how: str) -> ClinicalEvent:
+        return services.resolve_event(event=row, resolved_on=TODAY, at=NOW, by=by, **how)
+
+    row = infection(TODAY - timedelta(days=9))
+    if asked:
+        for words in ("", "  "):
+            with pytest.raises(ValidationError) as error:
+                end(resolution=words)
+            assert list(refused(error)) == ["resolution"]
+        with pytest.raises(ValidationError) as error:
+            infection(TODAY - timedelta(days=8), resolved_on=TODAY)
+        assert list(refused(error)) == ["resolution"]
+        assert end(resolution=" cultures  negative ").resolution == "cultures negative"
+    else:
+        assert end().resolved_on == TODAY
+
+
+def test_how_it_ended_needs_the_day_on_which_it_ended(patient: Patient, by: Signature) -> None:
+    with pytest.raises(ValidationError) as error:
+        services.record_event(
+            patient=patient, kind="TREMOR", started_on=TODAY, resolution="gone", at=NOW, by=by
+        )
+    assert list(refused(error)) == ["resolved_on"]
 
 
 @pytest.mark.parametrize("grade", [0, 5])
