@@ -396,6 +396,22 @@ class CaseFacts:
         rows = self.results(analyte, at)
         return rows[0] if rows else None
 
+    def current_events(self, at: datetime, *kinds: EventKind) -> tuple[ClinicalEvent, ...]:
+        """The events of these kinds that have begun by the day of `at` and are not resolved."""
+        today = at.date()
+        return tuple(
+            event
+            for event in self.events
+            if event.kind in kinds
+            and (event.started_on is None or event.started_on <= today)
+            and (event.resolved_on is None or event.resolved_on > today)
+        )
+
+    @property
+    def on_tacrolimus(self) -> bool:
+        """Whether tacrolimus is being given: there is a regimen, or the case is a review."""
+        return self.regimen is not None or self.intent is Intent.REVIEW
+
 
 def _co_medication_order(taken: CoMedication) -> tuple[Any, ...]:
     return (
