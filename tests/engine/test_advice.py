@@ -102,7 +102,7 @@ def test_a_trough_answers_the_tests_due_by_its_day_and_the_next_one_follows() ->
         co_medications=(drug("fluconazole", TODAY - timedelta(days=6)),),
         observations=(level("8", at=AT - timedelta(days=2)),),
     )
-    days = [test.due for test in advice(given_case).due_tests]
+    days = [test.due for test in advice(given_case).due_tests if "S46" in test.statements]
     assert days == [TODAY - timedelta(days=6) + timedelta(days=11)]
 
 
@@ -120,8 +120,12 @@ def test_each_reason_has_its_own_due_test() -> None:
     given_case = case(
         co_medications=(drug("voriconazole", TODAY), drug("rifampin", TODAY)),
     )
-    reasons = [test.statements for test in advice(given_case).due_tests]
-    assert len(reasons) == len(set(reasons)) == 3
+    reasons = [
+        test.statements
+        for test in advice(given_case).due_tests
+        if test.analyte == facts.TACROLIMUS_LEVEL
+    ]
+    assert len(reasons) == len(set(reasons)) == 4
 
 
 def test_without_a_dose_date_an_azole_could_not_be_checked() -> None:

@@ -3,13 +3,18 @@
 from datetime import datetime, timezone
 
 from dosing.rules.engine import (
+    calendars,
     cautions,
+    companions,
     interactions,
+    outcomes,
+    pregnancy,
     schedule,
     selection,
     starting,
     titration,
     trough,
+    vaccines,
 )
 from dosing.rules.engine.advice import Advice, Finding, Outcome, reconcile
 from dosing.rules.engine.facts import CaseFacts
@@ -27,8 +32,11 @@ TOPICS = (
     starting.by_weight,
     starting.fixed,
     starting.with_corticosteroid,
+    companions.companions,
+    companions.cyclophosphamide,
     schedule.baseline,
     schedule.first_trough,
+    calendars.overdue,
     trough.sample,
     titration.level_bands,
     interactions.interactions,
@@ -36,7 +44,20 @@ TOPICS = (
     cautions.serious_infection,
     cautions.contraindicated,
     cautions.unchecked_drugs,
+    vaccines.live_vaccines,
+    vaccines.complete_first,
+    pregnancy.pregnancy,
+    pregnancy.contraception,
+    pregnancy.lactation,
+    outcomes.response,
+    outcomes.worsening,
+    outcomes.survival,
+    outcomes.steroid_sparing,
+    outcomes.duration,
 )
+
+# What only asks for tests that are not late: a satisfied check is no finding.
+CALENDARS = (calendars.upcoming, outcomes.response_tests)
 
 
 def assess(case: CaseFacts, book: RuleBook, *, at: datetime) -> Advice:
@@ -59,7 +80,8 @@ def assess(case: CaseFacts, book: RuleBook, *, at: datetime) -> Advice:
         outcome = Outcome.COULD_NOT_CHECK
     else:
         outcome = Outcome.ADVICE
-    due = (test for found in findings for test in found.due_tests)
+    due = [test for found in findings for test in found.due_tests]
+    due += [test for calendar in CALENDARS for test in calendar(case, book, at)]
     return Advice(
         rule_book=book.version,
         at=at,

@@ -1,5 +1,6 @@
-"""Exact doses and levels: units as types, and the two ways a dose is rounded."""
+"""Exact doses, levels and months: units as types, and the two ways a dose is rounded."""
 
+from calendar import monthrange
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -75,6 +76,18 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 def day(on: date) -> str:
     """A date as people read it in the clinic, 02-Nov-2026."""
     return f"{on.day:02d}-{_MONTHS[on.month - 1]}-{on.year:04d}"
+
+
+def months_after(on: date, months: int) -> date:
+    """The same day `months` later on the calendar, or the last day of a month that is too short."""
+    years, month = divmod(on.year * 12 + on.month - 1 + months, 12)
+    return date(years, month + 1, min(on.day, monthrange(years, month + 1)[1]))
+
+
+def whole_months(begun: date, today: date) -> int:
+    """How many months on the calendar have been completed since `begun`; 0 before it."""
+    months = (today.year - begun.year) * 12 + today.month - begun.month
+    return max(0, months if months_after(begun, months) <= today else months - 1)
 
 
 def said(fact: bool | StrEnum | None) -> str:

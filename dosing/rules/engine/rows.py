@@ -93,6 +93,20 @@ class Phase(StrEnum):
     STABLE = "STABLE"
 
 
+class Condition(StrEnum):
+    """For whom, or until when, a row of a calendar counts."""
+
+    QT_RISK = "QT_RISK"
+    CKD = "CKD"
+    RAAS_BLOCKER = "RAAS_BLOCKER"
+    PULSE_STEROID = "PULSE_STEROID"
+    DIARRHOEA = "DIARRHOEA"
+    LEVEL_TITRATION = "LEVEL_TITRATION"  # the trough is not stable: visits are frequent
+    FIRST_WEEKS = "FIRST_WEEKS"  # tests that are due in the first weeks of treatment
+    FIRST_MONTHS = "FIRST_MONTHS"
+    FIRST_YEAR = "FIRST_YEAR"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """What every row says of itself. A row that is not enabled does not act.
@@ -344,8 +358,9 @@ class DueTestRow(Row):
 class ScheduleRow(Row):
     """How often one analyte is measured in one phase, in days, for the finding it belongs to.
 
-    `condition` narrows the row to patients for whom it holds ("": everyone); the shortest interval
-    that holds is the one that counts. The test is late after `grace_days` more.
+    `condition` narrows the row to patients for whom it holds ("": everyone; "QT_RISK and
+    FIRST_WEEKS": both must hold); the shortest interval that holds is the one that counts. The test
+    may be done `grace_days` before it is due and is late that many days after.
     """
 
     finding: str
@@ -354,6 +369,11 @@ class ScheduleRow(Row):
     every_days: int
     grace_days: int
     condition: str = ""
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions that must all hold; ValueError for a word that is none."""
+        return tuple(Condition(word) for word in self.condition.split(" and ") if word)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from dosing.rules.engine.rows import (
     ModifyingFactorRow,
     NumberRow,
     OutcomeRow,
+    Phase,
     RatioRow,
     RoundingRow,
     Row,
@@ -122,10 +123,13 @@ class BookIndex:
             if stretch.enabled:
                 self.thresholds.setdefault(stretch.quantity, []).append(stretch)
         self.local_targets = {row.stage: row for row in book.local_targets if row.enabled}
-        self.schedules: dict[str, list[ScheduleRow]] = {}
-        for calendar in sorted(book.schedules, key=_by_code):
+        # The shortest interval first: the first row that holds is the one that counts.
+        self.schedules: dict[str, dict[str, dict[Phase, list[ScheduleRow]]]] = {}
+        for calendar in sorted(book.schedules, key=_by_interval):
             if calendar.enabled:
-                self.schedules.setdefault(calendar.finding, []).append(calendar)
+                tests = self.schedules.setdefault(calendar.finding, {})
+                phases = tests.setdefault(calendar.analyte, {})
+                phases.setdefault(calendar.phase, []).append(calendar)
         self.contraindications = {
             (row.kind, row.name): row for row in book.contraindications if row.enabled
         }
@@ -191,6 +195,10 @@ def _by_low(row: ThresholdRow) -> tuple[bool, Fraction]:
     return (row.low is not None, Fraction(row.low or 0))
 
 
+def _by_interval(row: ScheduleRow) -> tuple[int, str]:
+    return (row.every_days, row.code)
+
+
 def _by_step(row: CompanionRegimenRow) -> tuple[str, int]:
     return (row.regimen, row.step)
 
@@ -218,6 +226,11 @@ def _refuse_contradictions(book: RuleBook) -> None:
     for row in book.ratios:
         if row.numerator < 1 or row.denominator < 1:
             raise ValueError(f"ratios: {row.code} needs two whole numbers above 0")
+    for calendar in book.schedules:
+        try:
+            _ = calendar.conditions
+        except ValueError as error:
+            raise ValueError(f"schedules: {calendar.code}: {error}") from error
     for strength in book.strengths:
         if strength.strength_mg <= 0:
             raise ValueError(f"strengths: {strength.code} must be more than 0 mg")
