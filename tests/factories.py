@@ -1,5 +1,6 @@
 """Test data made by the same services as the product's, so that it is signed and audited too."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -7,6 +8,10 @@ from typing import Any
 
 from django.core.management import call_command
 
+from dosing.rules import toml_book
+from dosing.rules.models import RuleBook
+from dosing.rules.selectors import published_book
+from dosing.rules.services import add_book, publish_book
 from patients.models import Analyte, CoMedication, Observation, Patient
 from patients.selectors import analyte_named, drug_named
 from patients.services import record_co_medication, record_observation, register_patient
@@ -37,6 +42,13 @@ def a_clinic(name: str = "", time_zone: str = "Europe/Berlin") -> Clinic:
     vocabulary()
     name = name or f"Clinic {next(_numbers)}"
     return add_clinic(name=name, time_zone=time_zone, by=by_system())
+
+
+def a_newer_book(version: str = "2026-08", *, at: datetime = NOW) -> RuleBook:
+    """The book in force once more, under a later version and published."""
+    by = by_system(reason="a newer rule book to test with")
+    text = toml_book.write(replace(published_book(), version=version))
+    return publish_book(book=add_book(text=text, by=by), at=at, by=by)
 
 
 def a_person(clinic: Clinic, *roles: Role, username: str = "", is_staff: bool = False) -> User:

@@ -1,4 +1,4 @@
-"""A rule book as TOML, read strictly: one array of tables for each kind of row."""
+"""A rule book as TOML, read strictly, written canonically: one array of tables a kind of row."""
 
 import tomllib
 from dataclasses import MISSING, fields
@@ -10,7 +10,12 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from dosing.rules.engine.rows import Row, Severity
 from dosing.rules.engine.rulebook import RuleBook
-from tacroweb.numbers import NumberError, parse_decimal
+from tacroweb.numbers import NumberError, format_decimal, parse_decimal
+
+_ESCAPED = {
+    ord(sign): f"\\{letter}" for sign, letter in zip('\b\t\n\f\r"\\', 'btnfr"\\', strict=True)
+}
+_ESCAPED |= {code: f"\\u{code:04X}" for code in (*range(32), 127) if code not in _ESCAPED}
 
 
 def read(text: str) -> RuleBook:
@@ -42,6 +47,37 @@ def read(text: str) -> RuleBook:
             _row(row_class[0], row, f"{name}[{number}]") for number, row in enumerate(rows)
         )
     return RuleBook(**given)
+
+
+def write(book: RuleBook) -> str:
+    """The canonical text of a book: equal books give equal texts, and `read` gives the book back.
+
+    Tables in the engine's order, rows in the book's, keys in the row's; what is as by default is
+    left out.
+    """
+    lines = [f"version = {_written(book.version)}", f"title = {_written(book.title)}"]
+    for name, rows in book.tables().items():
+        for row in rows:
+            lines += ["", f"[[{name}]]"]
+            for each in fields(row):
+                if (value := getattr(row, each.name)) != each.default:
+                    lines.append(f"{each.name} = {_written(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _written(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case Severity():
+            return f'"{value.name}"'
+        case Decimal():
+            return f'"{format_decimal(value)}"'
+        case tuple():
+            return f"[{', '.join(map(_written, value))}]"
+        case date() | int():
+            return str(value)
+    return f'"{str(value).translate(_ESCAPED)}"'
 
 
 def _row(row_class: type[Row], row: object, path: str) -> Row:

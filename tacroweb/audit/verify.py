@@ -19,6 +19,7 @@ from .models import LedgerChain, LedgerEntry, LedgerSubject, SignedModel
 
 BATCH = 900  # rows asked for by key at once; SQLite takes 999
 NO_CHAIN = "no chain"
+REMOVED = "-"  # what the history says of a row that was removed by a service
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,9 @@ def _changed_live_rows() -> Iterator[Break]:
         columns = [str(field.column) for field in model._meta.concrete_fields]
         columns = [name for name in columns if name in kept_columns]
         pk = str(model._meta.pk.column)
-        versions = _stored(records, ["history_id", pk, *columns], order=[pk, "history_id"])
+        versions = _stored(
+            records, ["history_id", pk, "history_type", *columns], order=[pk, "history_id"]
+        )
         steps = merge(
             ((row[1], 0, row) for row in _last_versions(versions)),
             ((row[0], 1, row[1:]) for row in _stored(model, [pk, *columns], order=[pk])),
@@ -247,7 +250,11 @@ def _changed_live_rows() -> Iterator[Break]:
         for key, group in groupby(steps, key=itemgetter(0)):
             found = {source: row for _, source, row in group}
             kept, now = found.get(0), found.get(1)
-            if kept is None or now is None or kept[2:] != now:
+            if kept is not None and kept[2] == REMOVED:
+                as_left = now is None
+            else:
+                as_left = kept is not None and kept[3:] == now
+            if not as_left:
                 named += 1
                 yield _live_break(
                     f"{model._meta.label_lower} {key}", records, kept, now, search=named <= 20

@@ -295,7 +295,7 @@ def test_why_explains_an_order_and_reproduces_it(on_tacrolimus: Regimen) -> None
     assert "Reproduces exactly" in page
     assert "agreed at the board" in page
     assert "Will monitor more closely" in page
-    assert "rule book 2026-01" in page
+    assert "rule book 2026-02" in page
 
 
 def test_the_rule_book_can_be_read(patient: Patient) -> None:

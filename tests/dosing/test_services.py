@@ -31,8 +31,6 @@ from dosing.models import (
     Regimen,
     SignedOrder,
 )
-from dosing.rules.models import RuleBook
-from dosing.rules.services import add_book, publish_book
 from dosing.selectors import current_regimen, dose_steps, open_order
 from dosing.services import (
     AlreadyOnTacrolimus,
@@ -56,7 +54,16 @@ from patients.services import stop_co_medication
 from tacroweb.audit.models import LedgerEntry
 from tacroweb.audit.signature import UnsignedWrite
 from tests.dosing.conftest import PROGRAF, answered, assessed, ordered, prescription, started
-from tests.factories import NOW, a_clinic, a_patient, a_signature, by_system, recorded, takes
+from tests.factories import (
+    NOW,
+    a_clinic,
+    a_newer_book,
+    a_patient,
+    a_signature,
+    by_system,
+    recorded,
+    takes,
+)
 
 TODAY = NOW.date()
 
@@ -112,7 +119,7 @@ def stop(regimen: Regimen, **changes: Any) -> SignedOrder:
 def test_an_assessment_keeps_facts_answer_and_versions_and_reproduces(patient: Patient) -> None:
     made = assessed(patient)
     made.refresh_from_db()
-    assert made.rule_book.version == made.advice["rule_book"] == "2026-01"
+    assert made.rule_book.version == made.advice["rule_book"] == "2026-02"
     assert made.facts_version == facts_number(patient)
     assert made.case["at"] == "2026-03-02T10:00:00+01:00"
     assert reproduce(made)
@@ -332,12 +339,10 @@ def test_an_assessment_of_another_day_is_stale(on_tacrolimus: Regimen) -> None:
 
 def test_a_new_rule_book_makes_an_assessment_stale(patient: Patient) -> None:
     made = assessed(patient)
-    text = RuleBook.objects.get().text.replace('version = "2026-01"', 'version = "2026-02"')
-    by = by_system(reason="a test of publishing")
-    publish_book(book=add_book(text=text, by=by), at=NOW, by=by)
+    newer = a_newer_book()
     with pytest.raises(StaleAssessment, match="new rule book"):
         start(patient, made, "1", "1")
-    assert start(patient, assessed(patient), "1", "1").assessment.rule_book.version == "2026-02"
+    assert start(patient, assessed(patient), "1", "1").assessment.rule_book == newer
 
 
 def test_an_assessment_of_another_patient_or_question_is_refused(on_tacrolimus: Regimen) -> None:

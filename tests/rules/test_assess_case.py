@@ -38,7 +38,7 @@ def test_it_prints_one_advice_a_line_and_needs_no_database(tmp_path: Path) -> No
     assert len(lines) == 2
     assert lines[0] == lines[1]
     advice = json.loads(lines[0])
-    assert advice["rule_book"] == "2026-01"
+    assert advice["rule_book"] == "2026-02"
     assert advice["proposal"]["total_daily_mg"] == "1.0"
     assert advice["proposal"]["arithmetic"] == "3.0 mg/day × 1/3 = 1.0 mg/day"
     assert not (tmp_path / "var").exists()
@@ -75,7 +75,7 @@ def test_a_file_that_is_not_there_or_no_text_or_no_book_ends_with_2(
 @pytest.mark.django_db
 def test_without_toml_the_stored_books_are_asked_and_a_missing_one_is_said() -> None:
     texts = []
-    for arguments in ((), ("--book", "2026-01"), ("--toml", str(SEED))):
+    for arguments in ((), ("--book", "2026-02"), ("--toml", str(SEED))):
         out = io.StringIO()
         call_command("assess_case", *arguments, str(CASE), stdout=out)
         texts.append(out.getvalue())
