@@ -14,6 +14,7 @@ from django.db import models
 from dosing.models import Decision, Formulation, Meaning, ReasonCode
 from dosing.rules.engine.facts import CaseFacts
 from dosing.rules.engine.quantities import shown
+from dosing.rules.engine.rows import Band
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.starting import weight_kg
 from tacroweb.refusals import Refusal
@@ -293,7 +294,7 @@ def check_target(product: Product, *, book: RuleBook) -> None:
 
     Its upper end is at most the level above which tacrolimus is always held (D19).
     """
-    toxic = book.index.numbers["ALARM-TOXIC-NG-PER-ML"]
+    toxic = book.index.limits[Band.TOXIC]
     high = product.target_high_ng_per_ml
     if high is not None and Fraction(high) > toxic:
         words = f"A level above {shown(toxic)} ng/mL always asks for a hold (D19): aim lower."

@@ -98,8 +98,8 @@ def starting_doses(assessment: Assessment) -> tuple[StartingDose, ...]:
                 proposed=True,
             )
         )
-    numbers = engine_book(assessment.rule_book).index.numbers
-    low, high = numbers["START-FIXED-LOW-MG-PER-DAY"], numbers["START-FIXED-HIGH-MG-PER-DAY"]
+    fixed = engine_book(assessment.rule_book).index.starting["FIXED"]
+    low, high = fixed.low, fixed.high
     for total in range(ceil(low), floor(high) + 1):
         dose = Decimal(total) / 2
         found.append(

@@ -15,7 +15,7 @@ from dosing.rules.engine.advice import Advice, DueTest, Finding
 from dosing.rules.engine.facts import LOCAL_ROUTES, TACROLIMUS_LEVEL
 from dosing.rules.engine.facts import Observation as Level
 from dosing.rules.engine.quantities import Comparator, shown
-from dosing.rules.engine.rows import DrugClass, Severity
+from dosing.rules.engine.rows import DoseAct, DrugClass, Severity
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.selectors import DoseStep as Step
 from patients.models import ClinicalEvent, CoMedication, Observation
@@ -117,7 +117,8 @@ def medicine(row: CoMedication, book: RuleBook | None, today: date) -> Medicine:
         said.append((f"None by this route ({row.get_route_display().lower()})", "neutral"))
     else:
         for name in row.drug.ingredients.splitlines() or [row.drug.generic_name]:
-            if name in book.index.hold_drugs:
+            started = book.index.interactions.get((name, "STARTED"))
+            if started is not None and started.act is DoseAct.HOLD:
                 known.append(HOLDS)
             drug_class, _ = book.index.drug_classes.get(name, (None, False))
             if drug_class in EFFECTS:

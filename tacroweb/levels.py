@@ -38,8 +38,7 @@ class Target:
 
 def targets(regimens: Iterable[Regimen], book: RuleBook) -> tuple[Target, ...]:
     """The target of each regimen, oldest first: its own, else the book's (S27, X6)."""
-    numbers = book.index.numbers
-    usual = numbers["TARGET-LOW-NG-PER-ML"], numbers["TARGET-HIGH-NG-PER-ML"]
+    usual = book.index.target
     return tuple(
         Target(
             since=regimen.started_on,

@@ -13,7 +13,6 @@ from dosing.rules.engine import doses, facts
 from dosing.rules.engine.advice import Action, Outcome, next_test, raised, reconcile
 from dosing.rules.engine.assess import assess
 from dosing.rules.engine.quantities import round_nearest, shown
-from dosing.rules.engine.rows import RatioRow
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.trough import troughs
 from tests.engine.given import (
@@ -232,15 +231,10 @@ def test_one_third_is_kept_as_two_whole_numbers() -> None:
     """3.0 × 0.333 rounded down would be 0.5."""
     given_case = case(co_medications=(drug("voriconazole", TODAY),))
     assert proposed(advice(given_case)) == "CHANGE 1.0"
-    half = changed("ratios", "AZOLE-FRACTION", numerator=1, denominator=2)
+    half = changed("interactions", "AZOLES-STARTED", numerator=1, denominator=2)
     assert proposed(advice(given_case, half)) == "CHANGE 1.5"
 
 
-def test_a_label_row_that_is_turned_on_acts_by_its_own_class() -> None:
-    given_case = case(co_medications=(drug("nelfinavir", TODAY),))
-    assert not cited(advice(given_case)) & {"S38", "S44"}
-    on = changed("drug_classes", "CLASS-NELFINAVIR", enabled=True)
-    assert {"S41", "S44"} <= cited(advice(given_case, on))
 
 
 def test_of_two_reductions_the_lower_is_proposed_and_says_so() -> None:
@@ -321,9 +315,7 @@ def test_numbers_are_shown_in_plain_digits() -> None:
         ("findings", lambda rows: (*rows, rows[0]), "stands twice"),
         ("numbers", lambda rows: rows[1:], "is missing"),
         ("due_tests", lambda rows: (), "STRONG-STARTED is missing"),
-        ("ratios", lambda rows: tuple(_zero(row) for row in rows), "above 0"),
         ("strengths", lambda rows: (replace(rows[0], strength_mg=Decimal(0)),), "more than 0 mg"),
-        ("drug_notes", lambda rows: (replace(rows[0], change="PAUSED"),), "STARTED or STOPPED"),
         ("drug_classes", lambda rows: (replace(rows[0], seed_class="ODD"),), "unknown class"),
         (
             "drug_classes",
@@ -335,10 +327,6 @@ def test_numbers_are_shown_in_plain_digits() -> None:
 def test_a_book_that_contradicts_itself_is_refused(table: str, change: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         replace(book(), **{table: change(getattr(book(), table))})
-
-
-def _zero(row: RatioRow) -> RatioRow:
-    return replace(row, denominator=0)
 
 
 def test_the_troughs_are_the_levels_with_the_right_hours_newest_first() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from dosing.rules import casefile, toml_book
 from dosing.rules.casefile import CaseError
-from tests.engine.given import AT, ROOT, SEED, book, case, drug, level
+from tests.engine.given import AT, ROOT, SEED, book, case, drug, first_book, level
 
 PLAIN = json.loads((ROOT / "tests/cases/trough-in-range.json").read_text(encoding="utf-8"))["case"]
 
@@ -163,11 +163,11 @@ def test_a_moment_without_an_offset_is_not_written() -> None:
             'colour = "red"\ncode = "SEL-OUT',
             r"findings\[0\]\.colour: unknown key",
         ),
-        ('value = "0.075"', "value = 0.075", r"numbers\[0\]\.value: must be a number in quotes"),
-        ('value = "0.075"', 'value = ".075"', r"numbers\[0\]\.value: Write 0\.075"),
-        ("numerator = 1", "numerator = true", r"ratios\[0\]\.numerator: must be a whole number"),
+        ('low = "0.075"', "low = 0.075", r"starting_doses\[0\]\.low: must be a number in quotes"),
+        ('low = "0.075"', 'low = ".075"', r"starting_doses\[0\]\.low: Write 0\.075"),
+        ("numerator = 1", "numerator = true", r"dose_steps\[0\]\.numerator: must be a whole number"),
         ("needs_local_approval = true", 'needs_local_approval = "yes"', "must be true or false"),
-        ('unit = "mg/kg/d"', "unit = 1", r"numbers\[0\]\.unit: must be a text"),
+        ('unit = "mg/d"', "unit = 1", r"numbers\[0\]\.unit: must be a text"),
         ("[[findings]]", "[[surprises]]", "surprises: unknown table"),
         ('version = "2026-02"', "version = 2026", "version: a text is required"),
         ("[[findings]]", "[[findings", "not TOML"),
@@ -190,7 +190,8 @@ def test_rows_must_be_arrays_of_tables() -> None:
 
 
 def test_the_numbers_of_the_seed_book_are_those_of_the_protocol() -> None:
-    numbers = {row.code: row.value for row in book().numbers}
-    assert numbers["START-MG-PER-KG-PER-DAY"] == Decimal("0.075")
-    assert (numbers["TARGET-LOW-NG-PER-ML"], numbers["TARGET-HIGH-NG-PER-ML"]) == (5, 10)
-    assert book().index.ratios["AZOLE-FRACTION"] * 3 == 1
+    for each in (first_book(), book()):
+        assert each.index.starting["WEIGHT"].low == Decimal("0.075")
+        assert each.index.target == (5, 10)
+        azole = each.index.interactions["voriconazole", "STARTED"]
+        assert (azole.numerator, azole.denominator) == (1, 3)

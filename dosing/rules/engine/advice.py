@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
-from dosing.rules.engine.facts import Regimen, RegimenStatus
-from dosing.rules.engine.quantities import Mg, MgPerDay, shown
-from dosing.rules.engine.rows import Origin, Severity
+from dosing.rules.engine.facts import CaseFacts, Regimen, RegimenStatus
+from dosing.rules.engine.quantities import Mg, MgPerDay, day, shown
+from dosing.rules.engine.rows import InteractionRow, Origin, Row, Severity
 from dosing.rules.engine.rulebook import RuleBook
 
 
@@ -71,7 +71,11 @@ class DueTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing the protocol says of this case, with the facts it used."""
+    """One thing the protocol says of this case, with the facts it used.
+
+    `to_approve` are the codes of the rows behind it that a clinic should approve before it relies
+    on them.
+    """
 
     code: str
     statements: tuple[str, ...]
@@ -84,6 +88,7 @@ class Finding:
     due_tests: tuple[DueTest, ...] = ()
     effect: Effect = Effect.NONE
     unchecked: bool = False
+    to_approve: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +103,9 @@ class Advice:
     due_tests: tuple[DueTest, ...]
 
 
+NOT_APPROVED = " Needs local approval."
+
+
 def raised(
     book: RuleBook,
     code: str,
@@ -108,27 +116,54 @@ def raised(
     due_tests: tuple[DueTest, ...] = (),
     effect: Effect = Effect.NONE,
     unchecked: bool = False,
+    rule: InteractionRow | None = None,
+    leads: bool = False,
 ) -> tuple[Finding, ...]:
-    """The finding `code` as the book grades and sources it; nothing where it is turned off."""
+    """The finding `code` as the book grades and sources it; nothing where it is turned off.
+
+    `rule` is the interaction it is about: then that gives source and origin, and where it `leads`
+    the statements and the severity too. One without a source, of a book of the first form, leaves
+    all of it to the finding's row.
+    """
     row = book.index.findings.get(code)
     if row is None:
         return ()
-    source = f"{row.source} Needs local approval." if row.needs_local_approval else row.source
+    speaks: Row = row
+    statements, severity = row.statements, row.severity
+    if rule is not None and rule.source:
+        speaks = rule
+        if leads:
+            statements, severity = rule.statements, rule.severity
+            due_tests = tuple(replace(test, statements=statements) for test in due_tests)
+    to_approve = [row.code] if row.needs_local_approval else []
+    if speaks is not row and speaks.needs_local_approval:
+        to_approve.append(speaks.code)
     return (
         Finding(
             code=code,
-            statements=row.statements,
-            severity=row.severity,
+            statements=statements,
+            severity=severity,
             message=message,
-            source=source,
-            origin=row.origin,
+            source=f"{speaks.source}{NOT_APPROVED}" if to_approve else speaks.source,
+            origin=speaks.origin,
             inputs=inputs,
             proposal=proposal,
             due_tests=due_tests,
             effect=effect,
             unchecked=unchecked,
+            to_approve=tuple(to_approve),
         ),
     )
+
+
+def approved(found: Finding, case: CaseFacts, today: date) -> Finding:
+    """The finding with its source as the patient's clinic has settled it: every row behind it."""
+    given = [case.approval(code) for code in found.to_approve]
+    days = [each.approved_on for each in given if each is not None and each.approved_on <= today]
+    if not days or len(days) < len(given):
+        return found
+    settled = found.source.removesuffix(NOT_APPROVED)
+    return replace(found, source=f"{settled} Approved locally on {day(max(days))}.")
 
 
 def next_test(

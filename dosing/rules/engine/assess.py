@@ -7,8 +7,10 @@ from dosing.rules.engine import (
     cautions,
     companions,
     interactions,
+    other_drugs,
     outcomes,
     pregnancy,
+    rechecks,
     schedule,
     selection,
     starting,
@@ -16,7 +18,7 @@ from dosing.rules.engine import (
     trough,
     vaccines,
 )
-from dosing.rules.engine.advice import Advice, Finding, Outcome, reconcile
+from dosing.rules.engine.advice import Advice, Finding, Outcome, approved, reconcile
 from dosing.rules.engine.facts import CaseFacts
 from dosing.rules.engine.rulebook import RuleBook
 
@@ -32,15 +34,25 @@ TOPICS = (
     starting.by_weight,
     starting.fixed,
     starting.with_corticosteroid,
+    starting.genotype,
+    starting.hepatic,
     companions.companions,
     companions.cyclophosphamide,
     schedule.baseline,
     schedule.first_trough,
     calendars.overdue,
     trough.sample,
+    trough.own_target,
     titration.level_bands,
     interactions.interactions,
+    interactions.several,
     interactions.grapefruit,
+    other_drugs.cannabidiol,
+    other_drugs.hepatitis_c,
+    other_drugs.mycophenolate,
+    rechecks.after_switch,
+    rechecks.after_stop,
+    rechecks.after_steroid_change,
     cautions.serious_infection,
     cautions.contraindicated,
     cautions.unchecked_drugs,
@@ -73,6 +85,8 @@ def assess(case: CaseFacts, book: RuleBook, *, at: datetime) -> Advice:
     # when it is evaluated again.
     at = at.astimezone(timezone(offset))
     raised = [found for topic in TOPICS for found in topic(case, book, at)]
+    if case.local_approvals:
+        raised = [approved(found, case, at.date()) for found in raised]
     findings = tuple(sorted(raised, key=_order))
     if selection.outside_protocol(case):
         outcome = Outcome.OUTSIDE_PROTOCOL

@@ -1,12 +1,19 @@
 """What else is taken, and which interacting drug was started or stopped when."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 
 from dosing.rules.engine.facts import CaseFacts, CoMedication
-from dosing.rules.engine.quantities import day
-from dosing.rules.engine.rows import INTERACTING, DrugClass
+from dosing.rules.engine.quantities import day, shown
+from dosing.rules.engine.rows import (
+    INTERACTING,
+    DoseAct,
+    DrugClass,
+    DrugGroup,
+    DrugGroupRow,
+    InteractionRow,
+)
 from dosing.rules.engine.rulebook import RuleBook
 
 
@@ -16,19 +23,22 @@ class Change(StrEnum):
     STARTED = "STARTED"
     PLANNED = "PLANNED"
     STOPPED = "STOPPED"
+    DOSE_CHANGED = "DOSE_CHANGED"  # of an azole that goes on (D17a)
     UNDATED = "UNDATED"  # taken, and nobody recorded since when
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One interacting ingredient, started or stopped on `on`: day 0 of its tests.
+    """One interacting ingredient, started, stopped or changed on `on`: day 0 of its tests.
 
-    `in_seed` says whether the protocol itself lists the drug in its class. `drug_class` is None for
-    a drug that only asks for a hold (cobicistat: D17b without a row of the seed).
+    `rule` is the interaction that says what its start, or its stop, means. `in_seed` says whether
+    the protocol itself lists the drug in its class. `drug_class` is None for a drug that acts by
+    its interaction alone (cobicistat: D17b without a class of the seed).
     """
 
     ingredient: str
     taken: CoMedication
+    rule: InteractionRow
     drug_class: DrugClass | None
     in_seed: bool
     change: Change
@@ -44,6 +54,8 @@ class Event:
             return f"{name} was stopped on {day(self.on)}"
         if self.change is Change.PLANNED:
             return f"{name} is about to be started"
+        if self.change is Change.DOSE_CHANGED:
+            return f"{name} was changed {_doses(self.taken)} on {day(self.on)}"
         return f"{name} is taken and its start date is not recorded"
 
     @property
@@ -61,6 +73,13 @@ def shown_name(taken: CoMedication, ingredient: str) -> str:
     """The drug as a message begins with it, naming the ingredient that acts in a combination."""
     name = taken.drug if taken.drug == ingredient else f"{taken.drug} ({ingredient})"
     return name[0].upper() + name[1:]
+
+
+def _doses(taken: CoMedication) -> str:
+    before = shown(taken.daily_dose_before_mg or 0)
+    if taken.daily_dose_mg is None:
+        return f"from {before} mg/day to another dose"
+    return f"from {before} to {shown(taken.daily_dose_mg)} mg/day"
 
 
 def is_taken(drug: CoMedication, today: date) -> bool:
@@ -83,43 +102,75 @@ def taken_of(
     )
 
 
+def of_group(
+    case: CaseFacts, book: RuleBook, at: datetime, group: DrugGroup
+) -> tuple[tuple[CoMedication, DrugGroupRow], ...]:
+    """The systemic drugs of this group that are taken or about to be, each once with its row."""
+    members = book.index.groups.get(group, {})
+    today = at.date()
+    found = []
+    for drug in case.co_medications:
+        row = next((members[name] for name in drug.ingredients if name in members), None)
+        if row is not None and drug.systemic and is_taken(drug, today):
+            found.append((drug, row))
+    return tuple(found)
+
+
 def events(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Event, ...]:
     """Every interacting ingredient: started (or about to be) and still taken, or stopped.
 
     Day 0 is `started_on`, `stopped_on`, or the day of `at` if planned; a start in the future is a
-    plan. A drug that was stopped has only its stop.
+    plan. A drug that was stopped has only its stop. The change of dose of an azole that is taken is
+    an event of its own (D17a). A drug whose class is turned off is off, unless its start means a
+    hold: that needs no class (D17b).
     """
-    classes, holds, today = book.index.drug_classes, book.index.hold_drugs, at.date()
+    index, today = book.index, at.date()
     found = []
     systemic = [drug for drug in case.co_medications if drug.systemic]
     now = {name for drug in systemic if is_taken(drug, today) for name in drug.ingredients}
     for drug in systemic:
         for name in drug.ingredients:
-            drug_class, in_seed = classes.get(name, (None, False))
+            started = index.interactions.get((name, "STARTED"))
+            if started is None or (name in index.switched_off and started.act is not DoseAct.HOLD):
+                continue
+            drug_class, in_seed = index.drug_classes.get(name, (None, False))
             if drug_class not in INTERACTING:
-                if name not in holds:
+                if started.act is DoseAct.AVOID:  # the drug is the matter, not the dose
                     continue
-                drug_class = None
+                drug_class, in_seed = None, False
+            rule: InteractionRow | None = started
             if drug.stopped_on is not None and drug.stopped_on <= today:
                 if name in now:  # taken again, or by another route: nothing stopped
                     continue
                 change, on = Change.STOPPED, drug.stopped_on
+                rule = index.interactions.get((name, "STOPPED"))
             elif drug.planned or (drug.started_on is not None and drug.started_on > today):
                 change, on = Change.PLANNED, today
             elif drug.started_on is None:
                 change, on = Change.UNDATED, today
             else:
                 change, on = Change.STARTED, drug.started_on
-            found.append(
-                Event(
-                    ingredient=name,
-                    taken=drug,
-                    drug_class=drug_class,
-                    in_seed=in_seed,
-                    change=change,
-                    on=on,
-                )
+            if rule is None:
+                continue
+            event = Event(
+                ingredient=name,
+                taken=drug,
+                rule=rule,
+                drug_class=drug_class,
+                in_seed=in_seed,
+                change=change,
+                on=on,
             )
+            found.append(event)
+            changed_on = drug.dose_changed_on
+            if (
+                changed_on is not None
+                and changed_on <= today
+                and drug.daily_dose_mg != drug.daily_dose_before_mg
+                and change in (Change.STARTED, Change.UNDATED)
+                and drug_class is DrugClass.STRONG_INHIBITOR_AZOLE
+            ):
+                found.append(replace(event, change=Change.DOSE_CHANGED, on=changed_on))
     return tuple(found)
 
 

@@ -5,6 +5,7 @@ from fractions import Fraction
 from dosing.rules.engine.advice import Action, DoseProposal
 from dosing.rules.engine.facts import Formulation
 from dosing.rules.engine.quantities import Mg, as_decimal, round_down, round_nearest, shown
+from dosing.rules.engine.rows import RoundingRow
 from dosing.rules.engine.rulebook import RuleBook
 
 
@@ -24,10 +25,20 @@ def cut(total: Fraction, share: Fraction, step: Fraction) -> Fraction:
     return round_down(total * share, step)
 
 
-def nearest(
-    computed: Fraction, step: Fraction, *, lowest: Fraction | None = None, highest: Fraction | None
+def dispensable(
+    computed: Fraction,
+    step: Fraction,
+    rounding: RoundingRow,
+    *,
+    lowest: Fraction | None = None,
+    highest: Fraction | None = None,
 ) -> Fraction | None:
-    """`computed` mg/day to the nearest step, a tie down, never past `lowest` or `highest`."""
+    """`computed` mg/day as whole capsules, the way of the row, never past `lowest` or `highest`.
+
+    None where no multiple of `step` lies between the two.
+    """
+    if rounding.mode == "DOWN":
+        computed = round_down(computed, step)
     return round_nearest(computed, step, lowest=lowest, highest=highest)
 
 
@@ -55,9 +66,12 @@ def hold(reason: str) -> DoseProposal:
     return DoseProposal(action=Action.HOLD, arithmetic=reason)
 
 
-def rounded(computed: Fraction, total: Fraction) -> str:
+def rounded(computed: Fraction, total: Fraction, rounding: RoundingRow) -> str:
     """How a computed total became the proposed one, to be put behind the sum."""
-    return " mg/day" if computed == total else f", rounded to {mg(total)} mg/day"
+    if computed == total:
+        return " mg/day"
+    way = "rounded down to" if rounding.mode == "DOWN" else "rounded to"
+    return f", {way} {mg(total)} mg/day"
 
 
 def mg(total: Fraction) -> str:

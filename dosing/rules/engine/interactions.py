@@ -1,4 +1,8 @@
-"""Drugs that move the level through CYP3A4, started or stopped: S38-S53 with D17a-D18b."""
+"""Drugs that move the level through CYP3A4, started or stopped: S38-S53 with D17a-D18b.
+
+What a start or a stop asks of the dose stands in the interaction's row (`DoseAct`); what is watched
+beside it follows from the class of the drug.
+"""
 
 from datetime import date, datetime
 from fractions import Fraction
@@ -12,10 +16,17 @@ from dosing.rules.engine.advice import (
     next_test,
     raised,
 )
-from dosing.rules.engine.comedication import Change, Event, events, is_open, shown_name, taken_of
+from dosing.rules.engine.comedication import (
+    Change,
+    Event,
+    events,
+    is_open,
+    is_taken,
+    shown_name,
+)
 from dosing.rules.engine.facts import CaseFacts, Intent, Regimen, RegimenStatus
 from dosing.rules.engine.quantities import shown
-from dosing.rules.engine.rows import STRONG_INHIBITORS, DrugClass
+from dosing.rules.engine.rows import STRONG_INHIBITORS, DoseAct, DrugClass
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.trough import high_since, last_trough_on, level_words
 
@@ -26,6 +37,8 @@ def interactions(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding
     last_done = last_trough_on(case, book, at)
     for event in events(case, book, at):
         if case.regimen is None:
+            if event.change is Change.DOSE_CHANGED:
+                continue
             if event.change is not Change.STOPPED or is_open(event, book, at):
                 unchecked = case.intent is Intent.REVIEW  # on therapy, and the dose is not known
                 found += _before_start(event, book, unchecked=unchecked)
@@ -35,22 +48,55 @@ def interactions(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding
             continue
         elif event.change is Change.STOPPED:
             found += _stopped(event, case.regimen, book, at, last_done)
+        elif event.change is Change.DOSE_CHANGED:
+            found += _dose_changed(event, book, last_done)
         else:
             found += _started(event, case, case.regimen, book, at, last_done)
     return found
 
 
+def several(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """S38: more than one interacting drug at once is reconciled, never multiplied."""
+    if case.regimen is None:
+        return ()
+    names = sorted(
+        {
+            event.ingredient
+            for event in events(case, book, at)
+            if event.change is Change.UNDATED or is_open(event, book, at)
+        }
+    )
+    if len(names) < 2:
+        return ()
+    listed = f"{', '.join(names[:-1])} and {names[-1]}"
+    return raised(
+        book,
+        "INT-SEVERAL",
+        f"{listed[0].upper()}{listed[1:]} act on tacrolimus at once: their effects can add up or "
+        "cancel each other. Each is judged by itself, the lowest dose that any of them asks for "
+        "stands, and fractions are never multiplied. Follow the trough.",
+        inputs=(("drugs", ", ".join(names)),),
+    )
+
+
 def grapefruit(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
-    """S51: grapefruit is avoided entirely, as long as it is taken."""
+    """S51: what is to be avoided beside tacrolimus, as long as it is taken."""
     found: tuple[Finding, ...] = ()
-    for taken, ingredient in taken_of(case, book, at, DrugClass.GRAPEFRUIT):
-        found += raised(
-            book,
-            "INT-GRAPEFRUIT",
-            f"{shown_name(taken, ingredient)} is on the list: avoid it entirely, it raises "
-            "tacrolimus levels and toxicity.",
-            inputs=(("drug", taken.drug),),
-        )
+    for taken in case.co_medications:
+        if not taken.systemic or not is_taken(taken, at.date()):
+            continue
+        for ingredient in taken.ingredients:
+            rule = book.index.interactions.get((ingredient, "STARTED"))
+            if rule is None or rule.act is not DoseAct.AVOID:
+                continue
+            found += raised(
+                book,
+                "INT-GRAPEFRUIT",
+                f"{shown_name(taken, ingredient)} is on the list: {_continued(rule.action)}",
+                inputs=(("drug", taken.drug),),
+                rule=rule,
+                leads=True,
+            )
     return found
 
 
@@ -70,7 +116,6 @@ _CLASS_CODES = {
     DrugClass.STRONG_INHIBITOR: "STRONG",
     DrugClass.MODERATE_INHIBITOR: "MODERATE",
     DrugClass.STRONG_INDUCER: "INDUCER",
-    None: "HOLD",
 }
 _WATCH = (
     "Begin frequent trough checks early, expect a rapid sharp rise, and watch for neurotoxicity, "
@@ -88,38 +133,83 @@ _CLASS_WORDS = {
 
 
 def _class_code(event: Event) -> str:
+    if event.drug_class is None:
+        return "HOLD" if event.rule.act is DoseAct.HOLD else "OTHER"
     return _CLASS_CODES[event.drug_class]
+
+
+def _class_words(event: Event) -> str:
+    kind = _class_code(event)
+    if kind == "OTHER":
+        return f"{event.rule.consequence} {event.rule.action}"
+    return f"It is {_CLASS_WORDS[kind]}."
+
+
+def _of(
+    event: Event,
+    book: RuleBook,
+    code: str,
+    message: str,
+    *,
+    leads: bool = False,
+    series: str = "",
+    last_done: date | None = None,
+    inputs: tuple[tuple[str, str], ...] = (),
+    proposal: DoseProposal | None = None,
+    effect: Effect = Effect.NONE,
+    unchecked: bool = False,
+) -> tuple[Finding, ...]:
+    """The finding about this event, with the next test of `series`.
+
+    The interaction's row speaks where it `leads`, and of every drug that the protocol itself does
+    not list.
+    """
+    due = next_test(book, series, event.on, code, last_done=last_done) if series else ()
+    return raised(
+        book,
+        code,
+        message,
+        inputs=event.inputs + inputs,
+        proposal=proposal,
+        due_tests=due,
+        effect=effect,
+        unchecked=unchecked,
+        rule=event.rule if leads or not event.in_seed else None,
+        leads=leads,
+    )
 
 
 def _before_start(event: Event, book: RuleBook, *, unchecked: bool) -> tuple[Finding, ...]:
     """Before tacrolimus: what the class says, as WARN without a number; S40 has nothing to cut."""
     if event.change is Change.STOPPED:
-        code = "INT-INDUCER-STOPPED" if event.drug_class is DrugClass.STRONG_INDUCER else None
-        fading = "rise" if code else "fall"
-        return raised(
+        rises = event.rule.effect == "LOWERS"
+        code = "INT-INDUCER-STOPPED" if rises else "INT-INHIBITOR-STOPPED"
+        return _of(
+            event,
             book,
-            f"{code or 'INT-INHIBITOR-STOPPED'}-BEFORE-START",
+            f"{code}-BEFORE-START",
             f"{event.words}: its effect is still fading, so the level of a constant dose will "
-            f"{fading} over the first weeks. Check troughs closely.",
-            inputs=event.inputs,
+            f"{'rise' if rises else 'fall'} over the first weeks. Check troughs closely.",
             unchecked=unchecked,
         )
     kind = _class_code(event)
-    if event.ingredient in book.index.hold_drugs:
-        return raised(
+    if event.rule.act is DoseAct.HOLD:
+        return _of(
+            event,
             book,
             "INT-HOLD-AT-START",
             f"{event.words}. It is {_CLASS_WORDS['HOLD']}. Do not start tacrolimus while it is "
             "taken.",
-            inputs=event.inputs,
+            leads=True,
             unchecked=unchecked,
             proposal=doses.hold(f"do not start while {event.ingredient} is taken"),
         ) + _strong_class_at_start(event, book)
-    return raised(
+    return _of(
+        event,
         book,
         f"INT-{kind}-AT-START",
-        f"{event.words}. It is {_CLASS_WORDS[kind]}.",
-        inputs=event.inputs,
+        f"{event.words}. {_class_words(event)}",
+        leads=kind == "OTHER",
         unchecked=unchecked,
     )
 
@@ -127,23 +217,21 @@ def _before_start(event: Event, book: RuleBook, *, unchecked: bool) -> tuple[Fin
 def _strong_class_at_start(event: Event, book: RuleBook) -> tuple[Finding, ...]:
     if event.drug_class is None:
         return ()
-    return raised(
-        book,
-        "INT-STRONG-AT-START",
-        f"{event.words}. It is {_CLASS_WORDS['STRONG']}.",
-        inputs=event.inputs,
+    return _of(
+        event, book, "INT-STRONG-AT-START", f"{event.words}. It is {_CLASS_WORDS['STRONG']}."
     )
 
 
 def _undated(event: Event, book: RuleBook) -> tuple[Finding, ...]:
     """Taken since nobody knows when: whether the dose was set for it cannot be checked."""
     kind = _class_code(event)
-    return raised(
+    return _of(
+        event,
         book,
         f"INT-{kind}-UNDATED",
-        f"{event.words}: whether the dose was set for it could not be checked. It is "
-        f"{_CLASS_WORDS[kind]}. Record the start date.",
-        inputs=event.inputs,
+        f"{event.words}: whether the dose was set for it could not be checked. "
+        f"{_class_words(event)} Record the start date.",
+        leads=kind in ("HOLD", "OTHER"),
         effect=Effect.ASKS_FOR_LESS if kind in ("AZOLE", "STRONG", "HOLD") else Effect.NONE,
         unchecked=True,
     )
@@ -157,27 +245,37 @@ def _started(
     at: datetime,
     last_done: date | None,
 ) -> tuple[Finding, ...]:
-    unanswered = not answered(event, regimen, at)
-    if event.drug_class is DrugClass.MODERATE_INHIBITOR:
-        return _moderate(event, case, book, at, last_done)
-    if event.drug_class is DrugClass.STRONG_INDUCER:
-        return _inducer(event, regimen, book, last_done, unanswered=unanswered)
+    """What the row asks of the dose until it is answered, and what the class says to watch."""
+    act, unanswered = event.rule.act, not answered(event, regimen, at)
     found: tuple[Finding, ...] = ()
     if unanswered:
-        if event.ingredient in book.index.hold_drugs:
-            found += _hold(event, regimen, book, last_done)
-        elif event.drug_class is DrugClass.STRONG_INHIBITOR:
-            found += _no_fraction(event, regimen, book)
-        elif regimen.started_on is None or event.on >= regimen.started_on:
-            found += _one_third(event, regimen, book)
+        if act is DoseAct.HOLD:
+            found = _hold(event, regimen, book, last_done)
+        elif act is DoseAct.CUT_TO_FRACTION and event.rule.numerator and event.rule.denominator:
+            # A drug that was there before the regimen met no original dose.
+            if regimen.started_on is None or event.on >= regimen.started_on:
+                share = Fraction(event.rule.numerator, event.rule.denominator)
+                found = _cut(event, share, regimen, book)
+        elif act in (DoseAct.REDUCE, DoseAct.CUT_TO_FRACTION):
+            found = _reduce(event, regimen, book)
+        elif act is DoseAct.INCREASE:
+            found = _increase(event, regimen, book)
     if event.drug_class in STRONG_INHIBITORS:
         return found + _strong(event, book, last_done)
-    return found if unanswered else _boosted(event, book, last_done)
+    if event.drug_class is DrugClass.STRONG_INDUCER:
+        found += _sub_therapeutic(event, book, last_done)
+    if event.drug_class is DrugClass.MODERATE_INHIBITOR or act is DoseAct.FOLLOW_TROUGH:
+        return found + _follow(event, case, book, at, last_done)
+    if act is DoseAct.HOLD and not unanswered:
+        return _boosted(event, book, last_done)
+    return found
 
 
-def _one_third(event: Event, regimen: Regimen, book: RuleBook) -> tuple[Finding, ...]:
-    """S40, D17a: an azole cuts to one third of the original dose at once, rounded down."""
-    share = book.index.ratios["AZOLE-FRACTION"]
+def _cut(event: Event, share: Fraction, regimen: Regimen, book: RuleBook) -> tuple[Finding, ...]:
+    """S40, D17a: cut to the row's share of the original dose at once, rounded down.
+
+    One third for the azoles of the protocol.
+    """
     before = regimen.dose_before_inhibitor_mg_per_day
     original = Fraction(regimen.total_daily_mg if before is None else before)
     computed = original * share
@@ -190,11 +288,12 @@ def _one_third(event: Event, regimen: Regimen, book: RuleBook) -> tuple[Finding,
         "original dose"
     )
     step = doses.step_mg(book, regimen.formulation)
+    rounding = book.index.roundings["INTERACTION"]
     proposed: DoseProposal | None = None
     extra: tuple[Finding, ...] = ()
     current = Fraction(regimen.total_daily_mg)
-    total = computed if step is None else doses.cut(original, share, step)
-    if total >= current:
+    total = computed if step is None else doses.dispensable(computed, step, rounding)
+    if total is None or total >= current:
         message = (
             f"{event.words}: it asks for {share.numerator}/{share.denominator} of the original "
             f"dose, {sum_shown} mg/day. The present dose, {doses.mg(current)} mg/day, "
@@ -204,43 +303,44 @@ def _one_third(event: Event, regimen: Regimen, book: RuleBook) -> tuple[Finding,
         message = f"{asked} when it is resumed ({sum_shown} mg/day). Tacrolimus is held now."
     elif step is None:
         message = f"{asked} ({sum_shown} mg/day). No dose is proposed for once-daily products."
+    elif total < doses.lowest_mg_per_day(step):
+        message = (
+            f"{asked}: {sum_shown} mg/day, which cannot be dispensed as two doses of "
+            f"{shown(step)} mg capsules. No dose is proposed: decide whether to hold "
+            "tacrolimus."
+        )
+        extra = _of(
+            event,
+            book,
+            "INT-NOT-DISPENSABLE",
+            f"{sum_shown} mg/day is below the least dose, "
+            f"{shown(doses.lowest_mg_per_day(step), at_least=1)} mg/day in two doses.",
+        )
     else:
-        if total < doses.lowest_mg_per_day(step):
-            message = (
-                f"{asked}: {sum_shown} mg/day, which cannot be dispensed as two doses of "
-                f"{shown(step)} mg capsules. No dose is proposed: decide whether to hold "
-                "tacrolimus."
-            )
-            extra = raised(
-                book,
-                "INT-NOT-DISPENSABLE",
-                f"{sum_shown} mg/day is below the least dose, "
-                f"{shown(doses.lowest_mg_per_day(step), at_least=1)} mg/day in two doses.",
-                inputs=event.inputs,
-            )
-        else:
-            down = " mg/day" if total == computed else f", rounded down to {doses.mg(total)} mg/day"
-            proposed = doses.proposal(Action.CHANGE, total, step, f"{sum_shown}{down}")
-            message = f"{asked}: {proposed.arithmetic}. That is {proposed.taken}."
-    return extra + raised(
+        reached = doses.rounded(computed, total, rounding)
+        proposed = doses.proposal(Action.CHANGE, total, step, f"{sum_shown}{reached}")
+        message = f"{asked}: {proposed.arithmetic}. That is {proposed.taken}."
+    return extra + _of(
+        event,
         book,
         "INT-AZOLE-STARTED",
-        message,
-        inputs=(*event.inputs, ("original_mg_per_day", doses.mg(original))),
+        f"{message}{_factors(event, book)}",
+        leads=True,
+        inputs=(("original_mg_per_day", doses.mg(original)),),
         proposal=proposed,
         effect=Effect.ASKS_FOR_LESS,
         unchecked=regimen.dose_since is None,
     )
 
 
-def _no_fraction(event: Event, regimen: Regimen, book: RuleBook) -> tuple[Finding, ...]:
+def _reduce(event: Event, regimen: Regimen, book: RuleBook) -> tuple[Finding, ...]:
     """S44: a strong inhibitor that is no azole; without a fraction no dose is proposed."""
-    return raised(
+    return _of(
+        event,
         book,
         "INT-STRONG-STARTED",
-        f"{event.words}: reduce tacrolimus. The protocol gives no fraction for a strong inhibitor "
-        f"that is no azole, so no dose is proposed.{_note(event, book)}",
-        inputs=event.inputs,
+        f"{event.words}: {_action(event)}{_factors(event, book)}",
+        leads=True,
         effect=Effect.ASKS_FOR_LESS,
         unchecked=regimen.dose_since is None,
     )
@@ -250,14 +350,15 @@ def _hold(
     event: Event, regimen: Regimen, book: RuleBook, last_done: date | None
 ) -> tuple[Finding, ...]:
     """S44, D17b: ritonavir and cobicistat; tacrolimus is held and followed by level."""
-    code = "INT-BOOSTER-STARTED"
-    return raised(
+    return _of(
+        event,
         book,
-        code,
-        f"{event.words}: hold tacrolimus, levels can rise many times over.{_note(event, book)}",
-        inputs=event.inputs,
+        "INT-BOOSTER-STARTED",
+        f"{event.words}: {_action(event)}{_factors(event, book)}",
+        leads=True,
+        series="BOOSTER-STARTED",
+        last_done=last_done,
         proposal=doses.hold(f"hold while {event.ingredient} is taken"),
-        due_tests=next_test(book, "BOOSTER-STARTED", event.on, code, last_done=last_done),
         effect=Effect.ASKS_FOR_LESS,
         unchecked=regimen.dose_since is None,
     )
@@ -265,97 +366,107 @@ def _hold(
 
 def _boosted(event: Event, book: RuleBook, last_done: date | None) -> tuple[Finding, ...]:
     """S38 and the levels of D17b go on for a booster that the protocol does not list."""
-    code = "INT-BOOSTER-FOLLOW-UP"
-    return raised(
+    return _of(
+        event,
         book,
-        code,
+        "INT-BOOSTER-FOLLOW-UP",
         f"{event.words} and the dose was set since: go on checking levels.",
-        inputs=event.inputs,
-        due_tests=next_test(book, "BOOSTER-STARTED", event.on, code, last_done=last_done),
+        series="BOOSTER-STARTED",
+        last_done=last_done,
     )
 
 
 def _strong(event: Event, book: RuleBook, last_done: date | None) -> tuple[Finding, ...]:
     """S41, S42, S43: early troughs, the early rise, the toxicity to watch for, while it is open."""
-    code = "INT-STRONG-TROUGHS"
     first = book.index.series["STRONG-STARTED"][0]
     days = f"{first.earliest_day} to {first.latest_day}"
     return (
-        raised(
+        _of(
+            event,
             book,
-            code,
+            "INT-STRONG-TROUGHS",
             f"{event.words}: check the trough within {days} days and often after that.",
-            inputs=event.inputs,
-            due_tests=next_test(book, "STRONG-STARTED", event.on, code, last_done=last_done),
+            series="STRONG-STARTED",
+            last_done=last_done,
         )
-        + raised(
+        + _of(
+            event,
             book,
             "INT-STRONG-RISE",
             f"{event.words}: the level can rise rapidly and sharply early on, even after an "
             "immediate reduction.",
-            inputs=event.inputs,
         )
-        + raised(
+        + _of(
+            event,
             book,
             "INT-STRONG-TOXICITY",
             f"{event.words}: watch closely for neurotoxicity, nephrotoxicity and QT prolongation.",
-            inputs=event.inputs,
         )
     )
 
 
-def _moderate(
+def _dose_changed(event: Event, book: RuleBook, last_done: date | None) -> tuple[Finding, ...]:
+    """S38, S41 with D17a: the dose of an azole changed; early troughs again, no new fraction."""
+    return _of(
+        event,
+        book,
+        "INT-AZOLE-DOSE-CHANGED",
+        f"{event.words}: its effect on tacrolimus changes too. Begin early, frequent trough checks "
+        "again; the dose follows the trough, no further fraction is applied.",
+        series="STRONG-STARTED",
+        last_done=last_done,
+    )
+
+
+def _follow(
     event: Event, case: CaseFacts, book: RuleBook, at: datetime, last_done: date | None
 ) -> tuple[Finding, ...]:
     """S46, and S47 once a trough drawn after day 0 is above the target."""
-    code = "INT-MODERATE-STARTED"
-    found = raised(
+    follows = event.rule.act is DoseAct.FOLLOW_TROUGH
+    asked = _action(event) if follows else "monitor the tacrolimus trough closely."
+    found = _of(
+        event,
         book,
-        code,
-        f"{event.words}: monitor the tacrolimus trough closely. No dose is changed in advance."
-        f"{_note(event, book)}",
-        inputs=event.inputs,
-        due_tests=next_test(book, "MODERATE-STARTED", event.on, code, last_done=last_done),
+        "INT-MODERATE-STARTED",
+        f"{event.words}: {asked}{_factors(event, book) if follows else ''}",
+        leads=follows,
+        series="MODERATE-STARTED",
+        last_done=last_done,
     )
     high = high_since(case, book, at, event.on)
-    if high is not None:
-        found += raised(
+    if event.drug_class is DrugClass.MODERATE_INHIBITOR and high is not None:
+        found += _of(
+            event,
             book,
             "INT-MODERATE-HIGH",
             f"{event.words} and the trough is now above the target ({level_words(high, at)}): "
             "reduce tacrolimus as the trough asks.",
-            inputs=event.inputs,
             effect=Effect.ASKS_FOR_LESS,
         )
     return found
 
 
-def _inducer(
-    event: Event,
-    regimen: Regimen,
-    book: RuleBook,
-    last_done: date | None,
-    *,
-    unanswered: bool,
-) -> tuple[Finding, ...]:
-    """S49 until the dose was set for it, S50 and the troughs of D18 while it is open."""
-    found: tuple[Finding, ...] = ()
-    if unanswered:
-        found += raised(
-            book,
-            "INT-INDUCER-STARTED",
-            f"{event.words}: increase tacrolimus and check troughs frequently. The protocol gives "
-            f"no fraction, so the dose follows the trough.{_note(event, book)}",
-            inputs=event.inputs,
-            unchecked=regimen.dose_since is None,
-        )
-    code = "INT-INDUCER-RISK"
-    return found + raised(
+def _increase(event: Event, regimen: Regimen, book: RuleBook) -> tuple[Finding, ...]:
+    """S49: an inducer; the protocol gives no fraction, so no dose is proposed."""
+    return _of(
+        event,
         book,
-        code,
+        "INT-INDUCER-STARTED",
+        f"{event.words}: {_action(event)}{_factors(event, book)}",
+        leads=True,
+        unchecked=regimen.dose_since is None,
+    )
+
+
+def _sub_therapeutic(event: Event, book: RuleBook, last_done: date | None) -> tuple[Finding, ...]:
+    """S50 and the troughs of D18 while the event is open."""
+    return _of(
+        event,
+        book,
+        "INT-INDUCER-RISK",
         f"{event.words}: risk of a sub-therapeutic level, treatment failure or rejection.",
-        inputs=event.inputs,
-        due_tests=next_test(book, "INDUCER-STARTED", event.on, code, last_done=last_done),
+        series="INDUCER-STARTED",
+        last_done=last_done,
     )
 
 
@@ -363,24 +474,29 @@ def _stopped(
     event: Event, regimen: Regimen, book: RuleBook, at: datetime, last_done: date | None
 ) -> tuple[Finding, ...]:
     """S52 (inhibitor) and S53 (inducer) until answered; after that the troughs go on (S38)."""
-    inducer = event.drug_class is DrugClass.STRONG_INDUCER
-    series = "INDUCER-STOPPED" if inducer else "INHIBITOR-STOPPED"
-    if answered(event, regimen, at):
-        code = "INT-STOP-FOLLOW-UP"
-        return raised(
+    act = event.rule.act
+    lowered = event.rule.effect == "LOWERS"
+    series = "INDUCER-STOPPED" if lowered else "INHIBITOR-STOPPED"
+    if act is DoseAct.FOLLOW_TROUGH:
+        return _of(
+            event,
             book,
-            code,
+            "INT-OTHER-STOPPED",
+            f"{event.words}: {_action(event)}{_factors(event, book)}",
+            leads=True,
+            series=series,
+            last_done=last_done,
+        )
+    if answered(event, regimen, at):
+        return _of(
+            event,
+            book,
+            "INT-STOP-FOLLOW-UP",
             f"{event.words} and the dose was set since: go on checking troughs.",
-            inputs=event.inputs,
-            due_tests=next_test(book, series, event.on, code, last_done=last_done),
+            series=series,
+            last_done=last_done,
         )
-    if inducer:
-        code = "INT-INDUCER-STOPPED"
-        message = (
-            f"{event.words}: induction fades slowly and the level will rise. Reduce "
-            f"tacrolimus step by step under trough checks.{_note(event, book)}"
-        )
-    else:
+    if act is DoseAct.RAISE_BACK:
         code = "INT-INHIBITOR-STOPPED"
         before = regimen.dose_before_inhibitor_mg_per_day
         ceiling = (
@@ -388,23 +504,39 @@ def _stopped(
             if before is None
             else f"the dose before it, {shown(before, at_least=1)} mg/day"
         )
-        message = (
-            f"{event.words}: the level will fall. Raise tacrolimus back towards {ceiling}, step by "
-            f"step under trough checks and never above it.{_note(event, book)}"
+        asked = (
+            f"the level will fall. Raise tacrolimus back towards {ceiling}, step by step under "
+            "trough checks and never above it."
         )
-    return raised(
+    else:
+        code = "INT-INDUCER-STOPPED"
+        asked = _action(event)
+    return _of(
+        event,
         book,
         code,
-        message,
-        inputs=event.inputs,
-        due_tests=next_test(book, series, event.on, code, last_done=last_done),
-        effect=Effect.ASKS_FOR_LESS if inducer else Effect.NONE,
+        f"{event.words}: {asked}{_factors(event, book)}",
+        leads=True,
+        series=series,
+        last_done=last_done,
+        effect=Effect.ASKS_FOR_LESS if act is DoseAct.STEP_DOWN else Effect.NONE,
         unchecked=regimen.dose_since is None,
     )
 
 
-def _note(event: Event, book: RuleBook) -> str:
-    """The option that waits for local approval, as text."""
-    change = Change.STOPPED if event.change is Change.STOPPED else Change.STARTED
-    row = book.index.notes.get((event.ingredient, change.value))
-    return "" if row is None else f" {row.note}"
+def _action(event: Event) -> str:
+    return _continued(event.rule.action)
+
+
+def _continued(sentence: str) -> str:
+    """A sentence of a row as it goes on behind a colon."""
+    return sentence[:1].lower() + sentence[1:]
+
+
+def _factors(event: Event, book: RuleBook) -> str:
+    """What modifies the interaction for this drug, each factor with its action, as text."""
+    words = ""
+    for row in book.index.factors.get(event.rule.code, ()):
+        if row.drug in ("", event.ingredient):
+            words += f" {row.factor}: {_continued(row.action)}" if row.factor else f" {row.action}"
+    return words

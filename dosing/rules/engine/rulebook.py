@@ -1,11 +1,16 @@
 """A rule book: its tables, and its enabled rows by what the topics ask for."""
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
+from typing import TypeVar
 
+from dosing.rules.engine import first_form
 from dosing.rules.engine.rows import (
+    Band,
     BaselineItemRow,
+    BoundedRow,
     CitationRow,
     CompanionRegimenRow,
     ContraindicationRow,
@@ -36,50 +41,57 @@ from dosing.rules.engine.rows import (
     VaccineRow,
 )
 
-# What the topics compute with; a book that lacks one of them is no book.
+Kind = TypeVar("Kind", bound=Row)
+Key = TypeVar("Key", bound=str)
+
+# What the topics compute with, in a book of either form; one that lacks some of it is no book.
 REQUIRED_NUMBERS = frozenset(
     {
-        "START-MG-PER-KG-PER-DAY",
-        "START-FIXED-LOW-MG-PER-DAY",
-        "START-FIXED-HIGH-MG-PER-DAY",
         "MAX-MG-PER-DAY",
         "MAX-MG-PER-KG-PER-DAY",
         "WEIGHT-LOOK-BACK-DAYS",
-        "TARGET-LOW-NG-PER-ML",
-        "TARGET-HIGH-NG-PER-ML",
-        "ALARM-LOW-NG-PER-ML",
-        "ALARM-HIGH-NG-PER-ML",
-        "ALARM-TOXIC-NG-PER-ML",
-        "EDGE-BELOW-NG-PER-ML",
-        "EDGE-ABOVE-NG-PER-ML",
         "STEADY-STATE-HOURS",
         "INTERACTION-OPEN-DAYS",
         "SERIOUS-INFECTION-GRADE",
     }
 )
-REQUIRED_RATIOS = frozenset({"AZOLE-FRACTION", "STEP-LIMIT", "EDGE-STEP-LIMIT"})
 REQUIRED_SERIES = frozenset({"STRONG-STARTED"})
+REQUIRED_BASES = frozenset({"WEIGHT", "FIXED"})
+REQUIRED_SIDES = frozenset({"BELOW", "ABOVE"})
+REQUIRED_ACTS = frozenset({"START", "TITRATION", "INTERACTION"})
+# The end at which a level enters an alarm band.
+LIMITS = {Band.FAR_BELOW: "high", Band.FAR_ABOVE: "low", Band.TOXIC: "low"}
 
 
 class BookIndex:
-    """The enabled rows of a book by what the topics ask for; built once a book."""
+    """The enabled rows of a book by what the topics ask for; built once a book.
+
+    A book of the first form is read into the same shape (`first_form.py`). Where two rows claim the
+    same thing, which the linter refuses, the one whose code comes first counts.
+    """
 
     __slots__ = (
+        "bands",
         "baseline",
         "companions",
         "contraindications",
         "drug_classes",
+        "factors",
         "findings",
         "groups",
-        "hold_drugs",
+        "interactions",
+        "limits",
         "local_targets",
-        "notes",
         "numbers",
         "outcomes",
-        "ratios",
+        "roundings",
         "schedules",
         "series",
+        "starting",
+        "steps",
         "strengths",
+        "switched_off",
+        "target",
         "thresholds",
         "vaccines",
         "windows",
@@ -88,17 +100,18 @@ class BookIndex:
     def __init__(self, book: "RuleBook") -> None:
         self.findings = {row.code: row for row in book.findings if row.enabled}
         self.numbers = {row.code: Fraction(row.value) for row in book.numbers if row.enabled}
-        self.ratios = {
-            row.code: Fraction(row.numerator, row.denominator) for row in book.ratios if row.enabled
-        }
+        self._read_doses(book)
+        self._read_interactions(book)
         self.windows = {row.formulation: row for row in book.level_windows if row.enabled}
         self.drug_classes = {
             row.drug: (DrugClass(row.seed_class or row.label_class), bool(row.seed_class))
             for row in book.drug_classes
             if row.enabled
         }
-        self.hold_drugs = frozenset(row.drug for row in book.hold_drugs if row.enabled)
-        self.notes = {(row.drug, row.change): row for row in book.drug_notes if row.enabled}
+        # The class row is the switch of one drug among many that share an interaction.
+        self.switched_off = frozenset(
+            row.drug for row in book.drug_classes if row.drug not in self.drug_classes
+        )
         self.baseline: dict[str, list[BaselineItemRow]] = {}
         for item in sorted(book.baseline_items, key=_by_code):
             if item.enabled:
@@ -139,6 +152,40 @@ class BookIndex:
             if companion.enabled:
                 self.companions.setdefault(companion.regimen, []).append(companion)
         self.outcomes = {row.code: row for row in book.outcomes if row.enabled}
+
+    def _read_doses(self, book: "RuleBook") -> None:
+        """The first dose, the bands of the trough, the steps and the roundings of a dose."""
+        first_doses = book.starting_doses or first_form.starting_doses(book)
+        self.starting = _once(first_doses, lambda row: row.basis)
+        self.bands = _once(book.level_bands or first_form.level_bands(book), lambda row: row.band)
+        self.steps: dict[str, list[DoseStepRow]] = {}
+        for step in sorted(book.dose_steps or first_form.dose_steps(book), key=_by_low):
+            if step.enabled:
+                self.steps.setdefault(step.side, []).append(step)
+        self.roundings = _once(book.roundings or first_form.roundings(), lambda row: row.act)
+        _refuse_missing("starting_doses", REQUIRED_BASES, self.starting)
+        _refuse_missing("level_bands", frozenset(Band), self.bands)
+        _refuse_missing("dose_steps", REQUIRED_SIDES, self.steps)
+        _refuse_missing("roundings", REQUIRED_ACTS, self.roundings)
+        self.limits = {band: _end(self.bands[band], end) for band, end in LIMITS.items()}
+        aim = self.bands[Band.IN_TARGET]
+        self.target = _end(aim, "low"), _end(aim, "high")
+
+    def _read_interactions(self, book: "RuleBook") -> None:
+        """What the start and the stop of a drug mean, and the factors that modify it."""
+        rows: tuple[InteractionRow, ...] = book.interactions
+        factors: tuple[ModifyingFactorRow, ...] = book.modifying_factors
+        if not rows:
+            rows, factors = first_form.interactions(book), first_form.modifying_factors(book)
+        self.interactions: dict[tuple[str, str], InteractionRow] = {}
+        for row in sorted(rows, key=_by_code):
+            if row.enabled:
+                for drug in row.drugs:
+                    self.interactions.setdefault((drug, row.change), row)
+        self.factors: dict[str, list[ModifyingFactorRow]] = {}
+        for factor in sorted(factors, key=_by_code):
+            if factor.enabled:
+                self.factors.setdefault(factor.interaction, []).append(factor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,12 +234,33 @@ class RuleBook:
         }
 
 
+def _once(rows: tuple[Kind, ...], key: Callable[[Kind], Key]) -> dict[Key, Kind]:
+    """The enabled rows by what tells them apart; the first code counts."""
+    found: dict[Key, Kind] = {}
+    for row in sorted(rows, key=_by_code):
+        if row.enabled:
+            found.setdefault(key(row), row)
+    return found
+
+
+def _refuse_missing(table: str, required: frozenset[str], held: Iterable[str]) -> None:
+    if missing := sorted(required - set(held)):
+        raise ValueError(f"{table}: {missing[0]} is missing or not enabled")
+
+
+def _end(row: LevelBandRow, end: str) -> Fraction:
+    limit = row.low if end == "low" else row.high
+    if limit is None:
+        raise ValueError(f"level_bands: {row.code} needs its {end} end")
+    return Fraction(limit)
+
+
 def _by_code(row: Row) -> str:
     return row.code
 
 
-def _by_low(row: ThresholdRow) -> tuple[bool, Fraction]:
-    return (row.low is not None, Fraction(row.low or 0))
+def _by_low(row: BoundedRow) -> tuple[bool, Fraction, str]:
+    return (row.low is not None, Fraction(row.low or 0), row.code)
 
 
 def _by_interval(row: ScheduleRow) -> tuple[int, str]:
@@ -215,17 +283,20 @@ def _refuse_contradictions(book: RuleBook) -> None:
             raise ValueError(f"{name}: {twice[0]} stands twice")
     for name, required, held in (
         ("numbers", REQUIRED_NUMBERS, {row.code for row in book.numbers if row.enabled}),
-        ("ratios", REQUIRED_RATIOS, {row.code for row in book.ratios if row.enabled}),
         ("due_tests", REQUIRED_SERIES, {row.series for row in book.due_tests if row.enabled}),
     ):
-        if missing := sorted(required - held):
-            raise ValueError(f"{name}: {missing[0]} is missing or not enabled")
+        _refuse_missing(name, required, held)
     for note in book.drug_notes:
         if note.change not in ("STARTED", "STOPPED"):
             raise ValueError(f"drug_notes: {note.code} is for STARTED or STOPPED")
-    for row in book.ratios:
-        if row.numerator < 1 or row.denominator < 1:
-            raise ValueError(f"ratios: {row.code} needs two whole numbers above 0")
+    for name, shares in (
+        ("ratios", book.ratios),
+        ("dose_steps", book.dose_steps),
+        ("interactions", [row for row in book.interactions if row.numerator or row.denominator]),
+    ):
+        for row in shares:
+            if (row.numerator or 0) < 1 or (row.denominator or 0) < 1:
+                raise ValueError(f"{name}: {row.code} needs two whole numbers above 0")
     for calendar in book.schedules:
         try:
             _ = calendar.conditions

@@ -1,4 +1,4 @@
-"""Who the protocol is for: S1-S6, X3."""
+"""Who the protocol is for: S1-S6, X2, X3."""
 
 from datetime import datetime
 
@@ -57,16 +57,16 @@ def summary(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...
     """S1: the protocol in one card when tacrolimus is being started for ILD."""
     if case.intent is not Intent.START or outside_protocol(case):
         return ()
-    number = book.index.numbers
+    by_weight, fixed = book.index.starting["WEIGHT"], book.index.starting["FIXED"]
+    low, high = book.index.target
     return raised(
         book,
         "SEL-SUMMARY",
-        f"Start tacrolimus at {shown(number['START-MG-PER-KG-PER-DAY'], at_most=3)} mg/kg/day or "
-        f"{shown(number['START-FIXED-LOW-MG-PER-DAY'])} to "
-        f"{shown(number['START-FIXED-HIGH-MG-PER-DAY'])} mg/day, aim for a whole-blood trough of "
-        f"{shown(number['TARGET-LOW-NG-PER-ML'])} to {shown(number['TARGET-HIGH-NG-PER-ML'])} "
-        "ng/mL, and combine it with a corticosteroid. At baseline and regularly: tacrolimus level, "
-        "blood pressure, glucose, potassium, magnesium, lipids, blood count, renal function.",
+        f"Start tacrolimus at {shown(by_weight.low, at_most=3)} mg/kg/day or {shown(fixed.low)} "
+        f"to {shown(fixed.high)} mg/day, aim for a whole-blood trough of {shown(low)} to "
+        f"{shown(high)} ng/mL, and combine it with a corticosteroid. At baseline and regularly: "
+        "tacrolimus level, blood pressure, glucose, potassium, magnesium, lipids, blood count, "
+        "renal function.",
         inputs=(("sard", said(case.diagnosis.sard)),),
     )
 
@@ -90,14 +90,25 @@ def first_line(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, 
         )
     if diagnosis.line is not Line.FIRST:
         return ()
-    return raised(
+    inputs = (("sard", sard.value), ("line", diagnosis.line.value))
+    found = raised(
         book,
         "SEL-NOT-FIRST-LINE",
         f"Tacrolimus is conditionally recommended against as first-line treatment for {name} with "
         "interstitial lung disease: few data, little experience, and concern about dosing and "
         "toxicity.",
-        inputs=(("sard", sard.value), ("line", diagnosis.line.value)),
+        inputs=inputs,
     )
+    if diagnosis.rapidly_progressive:
+        found += raised(
+            book,
+            "SEL-RAPIDLY-PROGRESSIVE",
+            "For rapidly progressive disease the ACR/CHEST guideline names calcineurin inhibitors "
+            "among the options, whatever the rheumatic disease; the protocol makes no such "
+            "exception.",
+            inputs=inputs,
+        )
+    return found
 
 
 def _myositis(case: CaseFacts, book: RuleBook) -> tuple[Finding, ...]:
@@ -108,6 +119,12 @@ def _myositis(case: CaseFacts, book: RuleBook) -> tuple[Finding, ...]:
         "Tacrolimus is a conditionally recommended first-line option for myositis with "
         "interstitial lung disease.",
         inputs=(("sard", said(diagnosis.sard)), ("line", said(diagnosis.line))),
+    ) + raised(
+        book,
+        "SEL-ALTERNATIVES",
+        "Other first-line options for the lung disease of a rheumatic disease are mycophenolate, "
+        "which the ACR/CHEST guideline prefers, azathioprine, rituximab and cyclophosphamide; for "
+        "myositis it adds JAK inhibitors beside calcineurin inhibitors.",
     )
     reasons = [
         words

@@ -1,12 +1,12 @@
-"""The first dose: S7, S8, S10 with D20, D21 and X1."""
+"""The first dose: S7, S8, S10 with D20, D21, D22, D31 and X1."""
 
 from datetime import datetime
 from fractions import Fraction
 
 from dosing.rules.engine import doses
-from dosing.rules.engine.advice import Action, DueTest, Finding, raised
+from dosing.rules.engine.advice import Action, DueTest, Effect, Finding, raised
 from dosing.rules.engine.comedication import taken_of
-from dosing.rules.engine.facts import WEIGHT, CaseFacts, Formulation, Intent, Sard
+from dosing.rules.engine.facts import WEIGHT, CaseFacts, Cyp3a5, Formulation, Intent, Sard
 from dosing.rules.engine.quantities import day, shown
 from dosing.rules.engine.rows import DrugClass
 from dosing.rules.engine.rulebook import RuleBook
@@ -50,7 +50,7 @@ def by_weight(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, .
         )
     kg, where = known
     numbers = book.index.numbers
-    per_kg = numbers["START-MG-PER-KG-PER-DAY"]
+    per_kg = Fraction(book.index.starting["WEIGHT"].low)
     computed = per_kg * kg
     exact = shown(computed, at_most=4)  # all of the product, for a weight to 0.1 kg
     sum_shown = f"{shown(per_kg, at_most=3)} mg/kg/day × {shown(kg)} kg = {exact}"
@@ -74,7 +74,8 @@ def by_weight(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, .
             f"By weight ({where}): {sum_shown} mg/day in two doses.",
             inputs=inputs,
         )
-    total = doses.nearest(computed, step, highest=most)
+    rounding = book.index.roundings["START"]
+    total = doses.dispensable(computed, step, rounding, highest=most)
     if total is None or total < doses.lowest_mg_per_day(step):
         return (
             guard
@@ -93,7 +94,7 @@ def by_weight(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, .
             )
         )
     proposed = doses.proposal(
-        Action.START, total, step, f"{sum_shown}{doses.rounded(computed, total)}"
+        Action.START, total, step, f"{sum_shown}{doses.rounded(computed, total, rounding)}"
     )
     return guard + raised(
         book,
@@ -108,13 +109,13 @@ def fixed(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
     """S8: the fixed daily dose as the alternative, with X1: above it the two are not equivalent."""
     if case.intent is not Intent.START or outside_protocol(case):
         return ()
-    numbers = book.index.numbers
-    low, high = numbers["START-FIXED-LOW-MG-PER-DAY"], numbers["START-FIXED-HIGH-MG-PER-DAY"]
+    row = book.index.starting["FIXED"]
+    low, high = row.low, row.high
     message = f"Alternative: a fixed total of {shown(low)} to {shown(high)} mg/day in two doses."
     known = weight_kg(case, book, at)
     if known is not None:
         kg, _ = known
-        computed = numbers["START-MG-PER-KG-PER-DAY"] * kg
+        computed = Fraction(book.index.starting["WEIGHT"].low) * kg
         if computed > high:
             message += (
                 f" The two starting doses are not equivalent: at {shown(kg)} kg the weight-based "
@@ -135,4 +136,66 @@ def with_corticosteroid(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[
         "START-WITHOUT-STEROID",
         "No systemic corticosteroid is on the medication list. Initial treatment of myositis with "
         "interstitial lung disease combines tacrolimus with a corticosteroid.",
+    )
+
+
+def genotype(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """D22: what the CPIC guideline does by CYP3A5 genotype, as text; it ships turned off."""
+    patient, numbers = case.patient, book.index.numbers
+    if case.intent is not Intent.START or patient.cyp3a5 is None or outside_protocol(case):
+        return ()
+    least, most = numbers.get("CYP3A5-TIMES-LOW"), numbers.get("CYP3A5-TIMES-HIGH")
+    if least is None or most is None:
+        return ()
+    if patient.cyp3a5 is Cyp3a5.EXPRESSER:
+        words = (
+            f"makes CYP3A5: the guideline starts with {shown(least)} to {shown(most)} times the "
+            f"usual dose, at most {shown(numbers['MAX-MG-PER-KG-PER-DAY'])} mg/kg/day, and goes on "
+            "by levels"
+        )
+    else:
+        words = "makes no CYP3A5: the guideline starts with the usual dose"
+    return raised(
+        book,
+        "START-CYP3A5",
+        f"The patient {words}. It was written for transplants, not for interstitial lung disease, "
+        "so no dose is proposed from it.",
+        inputs=(("cyp3a5", patient.cyp3a5.value),),
+    )
+
+
+def hepatic(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """D31: severe impairment of the liver asks for a lower first dose and closer troughs.
+
+    No source gives the number, so the starting dose computed by weight does not stand there: the
+    prescriber decides.
+    """
+    score = case.patient.child_pugh
+    if score is None or (case.intent is not Intent.START and case.regimen is None):
+        return ()
+    stretches = book.index.thresholds.get("child-pugh", ())
+    row = next((each for each in stretches if each.finding and each.holds(Fraction(score))), None)
+    if row is None:
+        return ()
+    begins = case.regimen is None
+    scored = f"Child-Pugh score {score}"
+    if row.finding != "HEPATIC-SEVERE":
+        message = f"{scored}: impaired liver function can raise the level. Monitor troughs closely."
+    elif begins:
+        message = (
+            f"{scored}, and from {shown(row.low or 0)} on impairment of the liver is severe: start "
+            "lower than usual and check troughs more closely. No source gives a number, so no "
+            "starting dose is proposed: decide the dose yourself."
+        )
+    else:
+        message = (
+            f"{scored}, and from {shown(row.low or 0)} on impairment of the liver is severe: check "
+            "troughs more closely than usual. No source gives an interval."
+        )
+    return raised(
+        book,
+        row.finding,
+        message,
+        inputs=(("child_pugh", str(score)),),
+        effect=Effect.BARS_START if row.finding == "HEPATIC-SEVERE" and begins else Effect.NONE,
     )

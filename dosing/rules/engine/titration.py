@@ -16,11 +16,12 @@ from dosing.rules.engine.advice import (
 )
 from dosing.rules.engine.comedication import Change, events, is_open
 from dosing.rules.engine.facts import CaseFacts, Observation, Regimen, RegimenStatus
-from dosing.rules.engine.quantities import shown
-from dosing.rules.engine.rows import INHIBITORS
+from dosing.rules.engine.quantities import day, shown
+from dosing.rules.engine.rows import INHIBITORS, Band
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.trough import (
     Side,
+    alarm,
     is_trough,
     level_words,
     levels,
@@ -39,6 +40,7 @@ class Bar(StrEnum):
     NOT_TROUGH = "NOT_TROUGH"
     NOT_STEADY = "NOT_STEADY"
     INTERACTION = "INTERACTION"
+    SWITCHED = "SWITCHED"
 
 
 def why_not(
@@ -47,7 +49,7 @@ def why_not(
     """Why a level cannot carry a dose change, as a kind and in words; None if it can.
 
     It must be exact, a trough with its hours known, drawn at least 72 h after the dose was set, and
-    later than the day of every interaction that is still open.
+    later than the day of every interaction that is still open and of the last change of product.
     """
     if level.comparator is not None:
         return Bar.NOT_EXACT, "it is reported with a comparator, not as an exact value"
@@ -64,6 +66,10 @@ def why_not(
     for event in events(case, book, at):
         if is_open(event, book, at) and drawn_on <= event.on:
             return Bar.INTERACTION, f"{event.words}, which the level cannot show yet"
+    switched_on = regimen.switched_on
+    if switched_on is not None and switched_on <= at.date() and drawn_on <= switched_on:
+        words = f"the product was changed on {day(switched_on)}, which the level cannot show yet"
+        return Bar.SWITCHED, words
     return None
 
 
@@ -85,11 +91,11 @@ def level_bands(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding,
     found: tuple[Finding, ...] = ()
     newer: list[Side | None] = []
     if newest is not placed:
-        said = values(newest)
-        if said.below(book.index.numbers["ALARM-LOW-NG-PER-ML"]):
+        band = alarm(values(newest), book)
+        if band is Band.FAR_BELOW:
             newer.append(Side.BELOW)
             found += _outside("TROUGH-VERY-LOW", newest, None, regimen, case, book, at)
-        elif said.above(book.index.numbers["ALARM-TOXIC-NG-PER-ML"]):
+        elif band is Band.TOXIC:
             newer.append(Side.ABOVE)
             found += _outside("TROUGH-TOXIC", newest, None, regimen, case, book, at)
     if placed is not None and placed is not basis:
@@ -112,30 +118,30 @@ def _placed(
     at: datetime,
 ) -> tuple[Finding, ...]:
     """The finding for a trough: which band it lies in and, if it is the basis, the dose."""
-    numbers = book.index.numbers
-    said = values(level)
-    low_alarm = said.below(numbers["ALARM-LOW-NG-PER-ML"])
-    high_alarm = said.above(numbers["ALARM-HIGH-NG-PER-ML"])
-    if said.above(numbers["ALARM-TOXIC-NG-PER-ML"]):
+    band = alarm(values(level), book)
+    if band is Band.TOXIC:
         return _outside("TROUGH-TOXIC", level, None, regimen, case, book, at)
     where = side(level, regimen, book)
-    if where is Side.BELOW:
-        code = "TROUGH-VERY-LOW" if low_alarm else "TROUGH-BELOW-TARGET"
-        return _outside(code, level, basis, regimen, case, book, at)
-    if where is Side.ABOVE:
-        code = "TROUGH-VERY-HIGH" if high_alarm else "TROUGH-ABOVE-TARGET"
-        return _outside(code, level, basis, regimen, case, book, at)
     words = f"Trough {level_words(level, at)}"
     inputs = _inputs(level, regimen, book, at)
     aim = target_words(regimen, book)
-    if low_alarm or high_alarm:
-        limit = "ALARM-LOW-NG-PER-ML" if low_alarm else "ALARM-HIGH-NG-PER-ML"
-        relation = "below" if low_alarm else "above"
+    if where is Side.BELOW or where is Side.ABOVE:
+        alarming = _ALARMS.get((where, band)) if band is not None else None
+        code = alarming or _CODES[where]
+        found = _outside(code, level, basis, regimen, case, book, at)
+        if band is not None and alarming is None:
+            found += raised(
+                book,
+                "TROUGH-ALARM-ACROSS",
+                f"{words} is {_beyond(band, book)}, although the patient's own target is {aim}.",
+                inputs=inputs,
+            )
+        return found
+    if band is not None:
         return raised(
             book,
             "TROUGH-ALARM",
-            f"{words} is {relation} {shown(numbers[limit])} ng/mL, although the patient's own "
-            f"target is {aim}.",
+            f"{words} is {_beyond(band, book)}, although the patient's own target is {aim}.",
             inputs=inputs,
         )
     if where is None:
@@ -152,12 +158,25 @@ def _placed(
     )
 
 
+_CODES = {Side.BELOW: "TROUGH-BELOW-TARGET", Side.ABOVE: "TROUGH-ABOVE-TARGET"}
+_ALARMS = {
+    (Side.BELOW, Band.FAR_BELOW): "TROUGH-VERY-LOW",
+    (Side.ABOVE, Band.FAR_ABOVE): "TROUGH-VERY-HIGH",
+}
 _BANDS = {
     "TROUGH-VERY-LOW": "is far below",
     "TROUGH-BELOW-TARGET": "is below",
     "TROUGH-ABOVE-TARGET": "is above",
     "TROUGH-VERY-HIGH": "is far above",
 }
+
+
+def _beyond(band: Band, book: RuleBook) -> str:
+    """Where an alarm band begins, as a message says it: "above 20 ng/mL"."""
+    row, limit = book.index.bands[band], shown(book.index.limits[band])
+    if band is Band.FAR_BELOW:
+        return f"{'at most' if row.high_included else 'below'} {limit} ng/mL"
+    return f"{'at least' if row.low_included else 'above'} {limit} ng/mL"
 
 
 def _outside(
@@ -174,13 +193,13 @@ def _outside(
     kind = "Trough" if is_trough(level, book.index.windows.get(regimen.formulation)) else "Level"
     words = f"{kind} {level_words(level, at)}"
     if code == "TROUGH-TOXIC":
-        limit = shown(book.index.numbers["ALARM-TOXIC-NG-PER-ML"])
+        beyond = _beyond(Band.TOXIC, book)
         return raised(
             book,
             code,
-            f"{words} is above {limit} ng/mL: hold tacrolimus and repeat the level.",
+            f"{words} is {beyond}: hold tacrolimus and repeat the level.",
             inputs=inputs,
-            proposal=doses.hold(f"hold: {level_words(level, at)} is above {limit} ng/mL"),
+            proposal=doses.hold(f"hold: {level_words(level, at)} is {beyond}"),
             due_tests=next_test(book, "LEVEL-REPEAT", at.date(), code),
         )
     message = f"{words} {_BANDS[code]} the target of {target_words(regimen, book)}."
@@ -213,9 +232,12 @@ def _outside(
 def _next_level(
     bar: Bar | None, code: str, regimen: Regimen, book: RuleBook, at: datetime
 ) -> tuple[DueTest, ...]:
-    """When to draw again after a level that changes no dose; interactions have their own tests."""
+    """When to draw again after a level that changes no dose.
+
+    Interactions and a change of product have tests of their own.
+    """
     since = regimen.dose_since
-    if bar is Bar.INTERACTION or bar is Bar.NOT_TROUGH:
+    if bar in (Bar.INTERACTION, Bar.SWITCHED, Bar.NOT_TROUGH):
         return ()
     if bar is Bar.NOT_STEADY and since is not None:
         return next_test(book, "LEVEL-RECHECK", since.astimezone(at.tzinfo).date(), code)
@@ -244,10 +266,9 @@ def _titrate(
 ) -> tuple[DoseProposal | None, str, tuple[Finding, ...]]:
     """New dose = old × middle of the target / observed, limited and rounded (D19, D20).
 
-    The step is at most 25 % at the edge of the target and 50 % elsewhere; rounding never passes
+    The step is at most the book's share for the distance from the target; rounding never passes
     that limit, nor turns a fall into a rise; a raise never passes `most` mg/day.
     """
-    numbers, ratios = book.index.numbers, book.index.ratios
     step = doses.step_mg(book, regimen.formulation)
     if step is None:
         return None, "No dose is proposed for once-daily products: decide the dose yourself.", ()
@@ -256,12 +277,11 @@ def _titrate(
     low, high = target(regimen, book)
     observed, current = level.canonical, Fraction(regimen.total_daily_mg)
     middle = (low + high) / 2
-    edge = (
-        low - observed < numbers["EDGE-BELOW-NG-PER-ML"]
-        and observed - high < numbers["EDGE-ABOVE-NG-PER-ML"]
-    )
-    share = ratios["EDGE-STEP-LIMIT" if edge else "STEP-LIMIT"]
-    if observed < low:
+    below = observed <= low  # at the low end itself where the book leaves it out of the target
+    share = _share(below, low - observed if below else observed - high, book)
+    if share is None:
+        return None, "The rule book has no step for this distance: decide the dose yourself.", ()
+    if below:
         lowest, highest, limit = current, current * (1 + share), current * (1 + share)
         highest = min(highest, max(current, most))
         sign = "+"
@@ -282,16 +302,25 @@ def _titrate(
             if capped == limit
             else f", limited to {shown(capped)} mg/day"
         )
-    total = doses.nearest(capped, step, lowest=lowest, highest=highest)
+    rounding = book.index.roundings["TITRATION"]
+    total = doses.dispensable(capped, step, rounding, lowest=lowest, highest=highest)
     if total is None or total == current:
         return None, f"The nearest dispensable dose is the present one ({sum_shown}).", ()
     if total < doses.lowest_mg_per_day(step):
         said = f"The dose that follows ({sum_shown}) cannot be dispensed."
         return None, said, _below_capsules(sum_shown, step, book)
     said_already = capped == total and capped not in (computed, limit)
-    reached = "" if said_already else doses.rounded(computed, total)
+    reached = "" if said_already else doses.rounded(computed, total, rounding)
     given = doses.proposal(Action.CHANGE, total, step, f"{sum_shown}{reached}")
     return given, f"{given.arithmetic}: {given.taken}.", ()
+
+
+def _share(below: bool, distance: Fraction, book: RuleBook) -> Fraction | None:
+    """The share of the dose that a level this far (ng/mL) from the target may change (D19)."""
+    for row in book.index.steps["BELOW" if below else "ABOVE"]:
+        if row.holds(distance):
+            return Fraction(row.numerator, row.denominator)
+    return None
 
 
 def _below_capsules(sum_shown: str, step: Fraction, book: RuleBook) -> tuple[Finding, ...]:

@@ -17,7 +17,7 @@ from dosing.rules.engine.facts import (
     Regimen,
 )
 from dosing.rules.engine.quantities import Comparator, day, shown
-from dosing.rules.engine.rows import LevelWindowRow
+from dosing.rules.engine.rows import Band, LevelWindowRow
 from dosing.rules.engine.rulebook import RuleBook
 
 _UNIT = "ng/mL"
@@ -40,16 +40,16 @@ class Range:
     high: Fraction | None
     high_in: bool
 
-    def below(self, limit: Fraction) -> bool:
-        """Whether every value is less than `limit`."""
+    def below(self, limit: Fraction, *, or_at: bool = False) -> bool:
+        """Whether every value is less than `limit` (or at it)."""
         return self.high is not None and (
-            self.high < limit or (self.high == limit and not self.high_in)
+            self.high < limit or (self.high == limit and (or_at or not self.high_in))
         )
 
-    def above(self, limit: Fraction) -> bool:
-        """Whether every value is more than `limit`."""
+    def above(self, limit: Fraction, *, or_at: bool = False) -> bool:
+        """Whether every value is more than `limit` (or at it)."""
         return self.low is not None and (
-            self.low > limit or (self.low == limit and not self.low_in)
+            self.low > limit or (self.low == limit and (or_at or not self.low_in))
         )
 
 
@@ -57,12 +57,17 @@ def values(level: Observation) -> Range:
     """What the laboratory's answer says, in ng/mL: a comparator leaves one end open."""
     at = level.canonical
     if level.comparator is None:
-        return Range(low=at, low_in=True, high=at, high_in=True)
+        return exactly(at)
     if level.comparator in (Comparator.LESS, Comparator.AT_MOST):
         closed = level.comparator is Comparator.AT_MOST
         return Range(low=Fraction(0), low_in=True, high=at, high_in=closed)
     closed = level.comparator is Comparator.AT_LEAST
     return Range(low=at, low_in=closed, high=None, high_in=False)
+
+
+def exactly(value: Fraction) -> Range:
+    """The range of one value, ng/mL."""
+    return Range(low=value, low_in=True, high=value, high_in=True)
 
 
 def level_words(level: Observation, at: datetime) -> str:
@@ -123,8 +128,37 @@ def target(regimen: Regimen, book: RuleBook) -> tuple[Fraction, Fraction]:
     low, high = regimen.target_low_ng_per_ml, regimen.target_high_ng_per_ml
     if low is not None and high is not None:
         return Fraction(low), Fraction(high)
-    numbers = book.index.numbers
-    return numbers["TARGET-LOW-NG-PER-ML"], numbers["TARGET-HIGH-NG-PER-ML"]
+    return book.index.target
+
+
+def alarm(said: Range, book: RuleBook) -> Band | None:
+    """The alarm band that all of these values reach, whatever the target (D19); None in between.
+
+    Values that reach two of them, as ">15" does, are in the milder one.
+    """
+    bands, limits = book.index.bands, book.index.limits
+    for band in (Band.TOXIC, Band.FAR_ABOVE):
+        if said.above(limits[band], or_at=bands[band].low_included):
+            return band
+    far_below = bands[Band.FAR_BELOW]
+    low = said.below(limits[Band.FAR_BELOW], or_at=far_below.high_included)
+    return Band.FAR_BELOW if low else None
+
+
+def band_of(value: Fraction, regimen: Regimen | None, book: RuleBook) -> Band:
+    """The one band in which a trough of exactly `value` ng/mL lies (S9, S27, D19).
+
+    The alarm bands are absolute; between them the patient's own target decides, and without one
+    the book's. The ends of the rows decide at a limit. In a book that the linter passes this is the
+    band of the one row that holds the value.
+    """
+    said = exactly(value)
+    if (alarming := alarm(said, book)) is not None:
+        return alarming
+    where = _side(said, book.index.target if regimen is None else target(regimen, book), book)
+    if where is Side.INSIDE:
+        return Band.IN_TARGET
+    return Band.BELOW if where is Side.BELOW else Band.ABOVE
 
 
 def high_since(case: CaseFacts, book: RuleBook, at: datetime, since: date) -> Observation | None:
@@ -150,7 +184,7 @@ def sample(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]
     if window is None:
         return ()
     usual = f"{shown(window.valid_from_h)} to {shown(window.valid_to_h)} h"
-    toxic = values(newest).above(book.index.numbers["ALARM-TOXIC-NG-PER-ML"])
+    toxic = alarm(values(newest), book) is Band.TOXIC
     again = "Repeat the level." if toxic else "Repeat the draw immediately before the next dose."
     allowed = f"{shown(window.usable_from_h)} to {shown(window.usable_to_h)} h"
     today = at.date()
@@ -188,15 +222,17 @@ def sample(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]
 
 def side(level: Observation, regimen: Regimen, book: RuleBook) -> Side | None:
     """Where the level lies against the patient's target; None if a comparator leaves it open."""
-    low, high = target(regimen, book)
-    said = values(level)
-    if said.below(low):
+    return _side(values(level), target(regimen, book), book)
+
+
+def _side(said: Range, aim: tuple[Fraction, Fraction], book: RuleBook) -> Side | None:
+    """The ends of a patient's own target are in or out as those of the book's are."""
+    (low, high), row = aim, book.index.bands[Band.IN_TARGET]
+    if said.below(low, or_at=not row.low_included):
         return Side.BELOW
-    if said.above(high):
+    if said.above(high, or_at=not row.high_included):
         return Side.ABOVE
-    inside = (
-        said.low is not None and said.low >= low and said.high is not None and said.high <= high
-    )
+    inside = said.above(low, or_at=row.low_included) and said.below(high, or_at=row.high_included)
     return Side.INSIDE if inside else None
 
 
@@ -204,3 +240,18 @@ def target_words(regimen: Regimen, book: RuleBook) -> str:
     """The target as a message says it."""
     low, high = target(regimen, book)
     return f"{shown(low)} to {shown(high)} ng/mL"
+
+
+def own_target(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """X6: the patient's own target is not the protocol's, and the reader is told so."""
+    regimen = case.regimen
+    if regimen is None or target(regimen, book) == book.index.target:
+        return ()
+    usual = " to ".join(shown(end) for end in book.index.target)
+    return raised(
+        book,
+        "TARGET-OWN",
+        f"This patient's own target is {target_words(regimen, book)}; the protocol's is {usual} "
+        "ng/mL. A target for the first months needs a reason and a day on which it ends.",
+        inputs=(("target_ng_per_ml", target_words(regimen, book)),),
+    )
