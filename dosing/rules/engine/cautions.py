@@ -1,46 +1,12 @@
-"""What forbids tacrolimus or a drug beside it, and what could not be checked: S72, S73."""
+"""What forbids tacrolimus or a drug beside it, and what could not be checked: S73."""
 
 from datetime import datetime
 
-from dosing.rules.engine import doses
 from dosing.rules.engine.advice import Effect, Finding, raised
 from dosing.rules.engine.comedication import is_taken, shown_name, taken_of, unlisted
 from dosing.rules.engine.facts import CaseFacts, CoMedication, EventKind
-from dosing.rules.engine.quantities import day, shown
 from dosing.rules.engine.rows import DrugClass, Severity
 from dosing.rules.engine.rulebook import RuleBook
-
-
-def serious_infection(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
-    """S72: hold until a serious infection is controlled; an ungraded one could not be checked."""
-    found: tuple[Finding, ...] = ()
-    serious_from = book.index.numbers["SERIOUS-INFECTION-GRADE"]
-    for event in case.events:
-        resolved = event.resolved_on is not None and event.resolved_on <= at.date()
-        begun = event.started_on is None or event.started_on <= at.date()
-        if event.kind is not EventKind.INFECTION or resolved or not begun:
-            continue
-        since = "" if event.started_on is None else f" since {day(event.started_on)}"
-        if event.grade is None:
-            found += raised(
-                book,
-                "INFECTION-UNGRADED",
-                f"An unresolved infection{since} has no grade: grade {shown(serious_from)} or more "
-                "is serious and would mean holding tacrolimus until it is controlled. Record the "
-                "grade.",
-                inputs=(("event", event.kind.value), ("grade", "not known")),
-                unchecked=True,
-            )
-        elif event.grade >= serious_from:
-            found += raised(
-                book,
-                "INFECTION-SERIOUS",
-                f"A serious infection (grade {event.grade}){since} is not resolved: discontinue "
-                "tacrolimus until it is controlled.",
-                inputs=(("event", event.kind.value), ("grade", str(event.grade))),
-                proposal=doses.hold("hold until the infection is controlled"),
-            )
-    return found
 
 
 def contraindicated(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
@@ -82,11 +48,11 @@ def contraindicated(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Find
         for event in case.current_events(at, *EventKind):
             if row.kind == "EVENT" and event.kind == row.name:
                 advice = "do not give" if stop else "take care with"
+                condition = row.name.replace("_", " ").capitalize().replace(" qt", " QT")
                 found += raised(
                     book,
                     row.finding,
-                    f"{row.name.replace('_', ' ').capitalize()} is on record: {advice} "
-                    f"tacrolimus. {row.source}",
+                    f"{condition} is on record: {advice} tacrolimus. {row.source}",
                     inputs=(("event", event.kind.value),),
                     effect=effect,
                 )
