@@ -1,6 +1,5 @@
 """Hours, days and phases: when a sample is a trough, what is due when, and how often."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -104,8 +103,12 @@ def due_tests(book: RuleBook) -> Iterator[LintFinding]:
 
 
 def schedules(book: RuleBook) -> Iterator[LintFinding]:
-    """Each test of a finding has one interval a phase, within what the protocol itself bounds."""
-    kept: dict[tuple[str, str], dict[str, dict[Phase, list[ScheduleRow]]]] = {}
+    """Each test has one interval for everyone in each phase, within what the protocol bounds.
+
+    A condition only ever shortens an interval, so it needs no row in every phase; one that is
+    longer than everyone's never counts.
+    """
+    first: dict[tuple[str, str, Phase, str], ScheduleRow] = {}
     for row in book.schedules:
         if row.every_days < 1 or row.grace_days < 0:
             yield error(
@@ -116,35 +119,53 @@ def schedules(book: RuleBook) -> Iterator[LintFinding]:
                 f"{row.code} is every {row.every_days} days with {row.grace_days} days of grace: "
                 "the interval is at least one day, the grace not below 0.",
             )
-        if row.enabled:
-            yield from _within_seed(row, book)
-            conditions = kept.setdefault((row.finding, row.analyte), {})
-            phases = conditions.setdefault(row.condition, defaultdict(list))
-            phases[row.phase].append(row)
-    for (finding, analyte), conditions in kept.items():
-        for condition, phases in conditions.items():
-            where = f"{analyte} of {finding}{f' if {condition}' if condition else ''}"
-            for phase in Phase:
-                held = phases.get(phase, [])
-                # For everyone the calendar has no hole; a condition only ever shortens it.
-                if not held and (not condition or "" not in conditions):
-                    rows = sorted(row.code for rows in phases.values() for row in rows)
-                    yield error(
-                        "PHASE",
-                        "schedules",
-                        rows[0],
-                        phase,
-                        f"{where} has no interval in the phase {phase}.",
-                    )
-                for again in held[1:]:
-                    yield error(
-                        "PHASE",
-                        "schedules",
-                        f"{held[0].code}, {again.code}",
-                        phase,
-                        f"{where} has two intervals in the phase {phase}: {held[0].every_days} d "
-                        f"in {held[0].code} and {again.every_days} d in {again.code}.",
-                    )
+        if not row.enabled:
+            continue
+        yield from _within_seed(row, book)
+        condition = " and ".join(sorted(row.conditions))
+        held = first.setdefault((row.finding, row.analyte, row.phase, condition), row)
+        if held is not row:
+            yield error(
+                "PHASE",
+                "schedules",
+                f"{held.code}, {row.code}",
+                row.phase,
+                f"{row.analyte} of {row.finding} has two intervals in the phase {row.phase}"
+                f"{f' if {condition}' if condition else ''}: {held.every_days} d in {held.code} "
+                f"and {row.every_days} d in {row.code}.",
+            )
+    for (finding, analyte, phase, condition), row in first.items():
+        everyone = first.get((finding, analyte, phase, ""))
+        if condition and everyone is not None and row.every_days > everyone.every_days:
+            yield error(
+                "REACH",
+                "schedules",
+                f"{everyone.code}, {row.code}",
+                f"{row.every_days} d",
+                f"{row.code} never counts: its {row.every_days} days are longer than the "
+                f"{everyone.every_days} days for everyone in {everyone.code}.",
+            )
+    yield from _phases_without_a_row(
+        [row for (*_, condition), row in first.items() if not condition]
+    )
+
+
+def _phases_without_a_row(everyone: list[ScheduleRow]) -> Iterator[LintFinding]:
+    by_analyte: dict[str, list[ScheduleRow]] = {}
+    for row in everyone:
+        by_analyte.setdefault(row.analyte, []).append(row)
+    for analyte, rows in by_analyte.items():
+        codes = sorted(row.code for row in rows)
+        for phase in Phase:
+            if all(row.phase is not phase for row in rows):
+                yield error(
+                    "PHASE",
+                    "schedules",
+                    ", ".join(codes),
+                    phase,
+                    f"{analyte} has no interval in the phase {phase}: all there is, is "
+                    f"{' and '.join(codes)}.",
+                )
 
 
 def _within_seed(row: ScheduleRow, book: RuleBook) -> Iterator[LintFinding]:

@@ -167,7 +167,7 @@ def _statements(book: RuleBook, published: RuleBook) -> Iterator[LintFinding]:
 
 def _cited(book: RuleBook) -> dict[str, str]:
     cited: dict[str, str] = {}
-    for row in book.index.findings.values():
+    for row in (*book.index.findings.values(), *book.index.interactions.values()):
         for statement in row.statements:
             cited.setdefault(statement, row.code)
     return cited

@@ -10,7 +10,8 @@ from itertools import pairwise
 
 from dosing.rules.engine import doses
 from dosing.rules.engine.facts import Formulation, Route
-from dosing.rules.engine.rows import Band, DoseAct
+from dosing.rules.engine.quantities import round_down
+from dosing.rules.engine.rows import Band, DoseAct, NumberRow
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.linting.findings import LintFinding, error
 from dosing.rules.linting.stretches import exactly
@@ -22,6 +23,8 @@ _UNITS = {
     "-NG-PER-ML": "ng/mL",
     "-DAYS": "d",
     "-HOURS": "h",
+    "-MONTHS": "mo",
+    "-PERCENT": "%",
     "-GRADE": "1",
 }
 _RISING = (
@@ -40,6 +43,11 @@ _BAND_ENDS = {
     "TARGET-HIGH-NG-PER-ML": (Band.IN_TARGET, "high"),
     "ALARM-HIGH-NG-PER-ML": (Band.FAR_ABOVE, "low"),
     "ALARM-TOXIC-NG-PER-ML": (Band.TOXIC, "low"),
+}
+_DOSE_ENDS = {
+    "START-MG-PER-KG-PER-DAY": ("WEIGHT", "low"),
+    "START-FIXED-LOW-MG-PER-DAY": ("FIXED", "low"),
+    "START-FIXED-HIGH-MG-PER-DAY": ("FIXED", "high"),
 }
 _STARTING_UNITS = {"WEIGHT": "mg/kg/d", "FIXED": "mg/d"}
 _COMPANION_UNITS = ("mg", "mg/d", "mg/kg/d", "mg/m2")
@@ -60,7 +68,7 @@ def numbers(book: RuleBook) -> Iterator[LintFinding]:
                 row.unit,
                 f"{row.code} is in {row.unit!r}, but the engine reads it in {unit}.",
             )
-        if row.value < 0 or (row.value == 0 and unit in ("d", "h", "mg/d", "mg/kg/d")):
+        if row.value < 0 or (row.value == 0 and unit in ("d", "h", "mo", "mg/d", "mg/kg/d")):
             yield error(
                 "RANGE",
                 "numbers",
@@ -77,18 +85,31 @@ def numbers(book: RuleBook) -> Iterator[LintFinding]:
             yield _not_rising(
                 "numbers", lower.code, upper.code, lower.value, upper.value, lower.unit
             )
-    for code, (band, end) in _BAND_ENDS.items():
-        for stretch in book.level_bands:
-            value = getattr(stretch, end)
-            if stretch.enabled and stretch.band is band and held[code].value != value:
-                yield error(
-                    "BAND",
-                    "level_bands",
-                    f"{stretch.code}, {code}",
-                    f"{value} ng/mL",
-                    f"{stretch.code} has its {end} end at {value} ng/mL, and {code} says "
-                    f"{held[code].value} ng/mL: both state the same limit.",
-                )
+
+
+def said_once(book: RuleBook) -> Iterator[LintFinding]:
+    """Where a number and a row of another table state the same limit, they agree."""
+    held = {row.code: row for row in book.numbers if row.enabled}
+    for band in book.level_bands:
+        for code, (of, end) in _BAND_ENDS.items():
+            if band.enabled and band.band is of and code in held:
+                yield from _agree("level_bands", band.code, getattr(band, end), held[code])
+    for dose in book.starting_doses:
+        for code, (basis, end) in _DOSE_ENDS.items():
+            if dose.enabled and dose.basis == basis and code in held:
+                yield from _agree("starting_doses", dose.code, getattr(dose, end), held[code])
+
+
+def _agree(table: str, row: str, value: object, number: NumberRow) -> Iterator[LintFinding]:
+    if value != number.value:
+        yield error(
+            "TWICE",
+            table,
+            f"{row}, {number.code}",
+            f"{value} {number.unit}",
+            f"{row} says {value} {number.unit} and {number.code} says {number.value} "
+            f"{number.unit}: both state the same limit.",
+        )
 
 
 def starting_doses(book: RuleBook) -> Iterator[LintFinding]:
@@ -208,17 +229,20 @@ def dispensable(book: RuleBook) -> Iterator[LintFinding]:
                 f"capsules of which the smallest is {exactly(step)} mg.",
             )
     cap = book.index.numbers["MAX-MG-PER-DAY"]
-    most = doses.cut(cap, Fraction(1), step)
+    most, least = round_down(cap, step), doses.lowest_mg_per_day(step)
+    rounding = book.index.roundings["INTERACTION"]
     for table, code, share in _fractions(book):
-        if doses.cut(most, share, step) < doses.lowest_mg_per_day(step):
+        cut = doses.dispensable(most * share, step, rounding)
+        # A greater dose never gives a smaller share: where the highest is too low, each one is.
+        if cut is None or cut < least:
             yield error(
                 "DISPENSABLE",
                 table,
                 code,
                 f"{share.numerator}/{share.denominator}",
                 f"{code}: {share.numerator}/{share.denominator} of the highest dose, "
-                f"{exactly(most)} mg/day, is below the least one, "
-                f"{exactly(doses.lowest_mg_per_day(step))} mg/day: it can never be dispensed.",
+                f"{exactly(most)} mg/day, is below the least one, {exactly(least)} mg/day: it can "
+                "never be dispensed.",
             )
 
 
@@ -328,7 +352,7 @@ def local_targets(book: RuleBook) -> Iterator[LintFinding]:
 
 def _fractions(book: RuleBook) -> Iterator[tuple[str, str, Fraction]]:
     """Every fraction to which a dose is cut, with its table and row."""
-    for ratio in book.ratios:
+    for ratio in book.ratios if not book.interactions else ():
         if ratio.enabled and ratio.code == "AZOLE-FRACTION":
             yield "ratios", ratio.code, Fraction(ratio.numerator, ratio.denominator)
     for row in book.interactions:

@@ -31,14 +31,14 @@ class LintFinding:
 def error(check: str, table: str, row: str, value: str, message: str) -> LintFinding:
     """A defect with which a book cannot be published."""
     return LintFinding(
-        level=Level.ERROR, check=check, table=table, row=row, value=value, message=message
+        level=Level.ERROR, check=check, table=table, row=row, value=str(value), message=message
     )
 
 
 def warning(check: str, table: str, row: str, value: str, message: str) -> LintFinding:
     """Something that a person must give a reason for."""
     return LintFinding(
-        level=Level.WARNING, check=check, table=table, row=row, value=value, message=message
+        level=Level.WARNING, check=check, table=table, row=row, value=str(value), message=message
     )
 
 

@@ -1,6 +1,6 @@
 """Interactions: each drug has one answer to its start and one to its stop, the right way round."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from dosing.rules.engine.rows import (
@@ -18,6 +18,18 @@ _CHANGES = ("STARTED", "STOPPED")
 _EFFECTS = ("RAISES", "LOWERS")
 _MORE = frozenset({DoseAct.INCREASE, DoseAct.RAISE_BACK})
 _LESS = frozenset({DoseAct.CUT_TO_FRACTION, DoseAct.REDUCE, DoseAct.HOLD, DoseAct.STEP_DOWN})
+# What the engine makes of an act, on start and on stop: the finding that the row leads.
+_LEADS = {
+    ("STARTED", DoseAct.CUT_TO_FRACTION): "INT-AZOLE-STARTED",
+    ("STARTED", DoseAct.REDUCE): "INT-STRONG-STARTED",
+    ("STARTED", DoseAct.HOLD): "INT-BOOSTER-STARTED",
+    ("STARTED", DoseAct.FOLLOW_TROUGH): "INT-MODERATE-STARTED",
+    ("STARTED", DoseAct.INCREASE): "INT-INDUCER-STARTED",
+    ("STARTED", DoseAct.AVOID): "INT-GRAPEFRUIT",
+    ("STOPPED", DoseAct.FOLLOW_TROUGH): "INT-OTHER-STOPPED",
+    ("STOPPED", DoseAct.RAISE_BACK): "INT-INHIBITOR-STOPPED",
+    ("STOPPED", DoseAct.STEP_DOWN): "INT-INDUCER-STOPPED",
+}
 # What the level does when a drug of this effect is started or stopped.
 _RISES = frozenset({("RAISES", "STARTED"), ("LOWERS", "STOPPED")})
 
@@ -37,28 +49,30 @@ def shape(book: RuleBook) -> Iterator[LintFinding]:
                     value,
                     f"{row.code} has the {what} {value!r}: it must be one of {' or '.join(known)}.",
                 )
-        sides = [{acts_as(drug) for drug in side} for side in (row.drugs, row.with_drugs)]
-        here = [INDEX_DRUG in side for side in sides]
-        if all(here) or not any(here) or not all(sides):
-            yield error(
-                "SIDES",
-                "interactions",
-                row.code,
-                INDEX_DRUG,
-                f"{row.code} has {INDEX_DRUG} on {'both sides' if all(here) else 'neither side'}: "
-                "it stands on exactly one, and the other names at least one drug."
-                if all(here) or not any(here)
-                else f"{row.code} names no drug beside {INDEX_DRUG}.",
-            )
-        elif any(len(side) > 1 and INDEX_DRUG in side for side in sides):
-            yield error(
-                "SIDES",
-                "interactions",
-                row.code,
-                INDEX_DRUG,
-                f"{row.code} has other drugs beside {INDEX_DRUG} on one side: a row is about "
-                f"{INDEX_DRUG} alone.",
-            )
+        yield from _sides(row)
+
+
+def _sides(row: InteractionRow) -> Iterator[LintFinding]:
+    """The drug is looked up among `drugs`; tacrolimus alone stands on the other side."""
+    drugs = {acts_as(drug) for drug in row.drugs}
+    partners = {acts_as(drug) for drug in row.with_drugs}
+    if INDEX_DRUG in drugs and INDEX_DRUG in partners:
+        words = f"has {INDEX_DRUG} on both sides"
+    elif INDEX_DRUG in drugs:
+        words = f"has {INDEX_DRUG} among its drugs, where the other drug is looked up"
+    elif not drugs:
+        words = "names no drug"
+    elif partners != {INDEX_DRUG}:
+        words = f"is with {' and '.join(sorted(partners)) or 'nothing'}"
+    else:
+        return
+    yield error(
+        "SIDES",
+        "interactions",
+        row.code,
+        ", ".join((*row.drugs, *row.with_drugs)),
+        f"{row.code} {words}: its drugs are on one side, and {INDEX_DRUG} alone on the other.",
+    )
 
 
 def direction(book: RuleBook) -> Iterator[LintFinding]:
@@ -78,6 +92,42 @@ def direction(book: RuleBook) -> Iterator[LintFinding]:
             )
 
 
+def acts(book: RuleBook) -> Iterator[LintFinding]:
+    """An act belongs to its change, and its row is as severe as the finding that it leads."""
+    for row in book.interactions:
+        if not row.enabled or row.change not in _CHANGES:
+            continue
+        code = _LEADS.get((row.change, row.act))
+        if code is None:
+            yield error(
+                "ACT",
+                "interactions",
+                row.code,
+                row.act,
+                f"{row.code} asks {row.act} when a drug is {row.change.lower()}: nothing follows "
+                "from that.",
+            )
+            continue
+        finding = book.index.findings.get(code)
+        if finding is None:
+            yield error(
+                "REFERENCE",
+                "interactions",
+                row.code,
+                code,
+                f"{row.code} leads to the finding {code!r}, which is not enabled in this book.",
+            )
+        elif row.severity < finding.severity:
+            yield error(
+                "SEVERITY",
+                "interactions",
+                row.code,
+                row.severity.name,
+                f"{row.code} is {row.severity.name}, less than the {finding.severity.name} of "
+                f"{code}, which it leads.",
+            )
+
+
 def fractions(book: RuleBook) -> Iterator[LintFinding]:
     """A cut to a fraction has one between 0 and 1, and no other act has any."""
     for row in book.interactions:
@@ -91,7 +141,7 @@ def fractions(book: RuleBook) -> Iterator[LintFinding]:
                     "FRACTION",
                     "interactions",
                     row.code,
-                    f"{row.numerator}/{row.denominator}".replace("None", "?"),
+                    _fraction(row),
                     f"{row.code} cuts to a fraction: it needs two whole numbers, the upper one "
                     "more than 0 and less than the lower one.",
                 )
@@ -100,9 +150,15 @@ def fractions(book: RuleBook) -> Iterator[LintFinding]:
                 "FRACTION",
                 "interactions",
                 row.code,
-                f"{row.numerator}/{row.denominator}".replace("None", "?"),
+                _fraction(row),
                 f"{row.code} asks {row.act} and has a fraction: only CUT_TO_FRACTION has one.",
             )
+
+
+def _fraction(row: InteractionRow) -> str:
+    if row.numerator is None and row.denominator is None:
+        return "none"
+    return f"{row.numerator or '?'}/{row.denominator or '?'}"
 
 
 def claims(book: RuleBook) -> Iterator[LintFinding]:
@@ -113,8 +169,8 @@ def claims(book: RuleBook) -> Iterator[LintFinding]:
             continue
         first = {acts_as(drug) for drug in row.drugs}
         other = {acts_as(drug) for drug in row.with_drugs}
-        names = [acts_as(drug) for drug in (*row.drugs, *row.with_drugs)]
-        for name in sorted({name for name in names if names.count(name) > 1} - (first & other)):
+        times = Counter(acts_as(drug) for drug in (*row.drugs, *row.with_drugs))
+        for name in sorted(name for name in times if times[name] > 1 and name != INDEX_DRUG):
             yield error(
                 "DUPLICATE",
                 "interactions",
@@ -147,19 +203,25 @@ def claims(book: RuleBook) -> Iterator[LintFinding]:
                 )
     if not book.interactions:
         return
-    for row_of_class in book.drug_classes:
-        drug_class, _ = book.index.drug_classes.get(row_of_class.drug, (None, False))
-        if not row_of_class.enabled or drug_class not in INTERACTING:
-            continue
+    classed = {acts_as(row.drug): row for row in book.drug_classes}
+    needed = {
+        name: row.code
+        for name, row in classed.items()
+        if row.enabled and book.index.drug_classes[row.drug][0] in INTERACTING
+    }
+    for (drug, _), rows in held.items():
+        if all(row.act is not DoseAct.AVOID for row, _ in rows):
+            needed.setdefault(drug, rows[0][0].code)
+    for drug, code in needed.items():
         for change in _CHANGES:
-            if (acts_as(row_of_class.drug), change) not in held:
+            if (drug, change) not in held:
                 yield error(
                     "MISSING",
                     "interactions",
-                    row_of_class.code,
-                    f"{row_of_class.drug} {change}",
-                    f"{row_of_class.drug} is {drug_class} in {row_of_class.code}, and no enabled "
-                    f"interaction says what follows when it is {change.lower()}.",
+                    code,
+                    f"{drug} {change}",
+                    f"No enabled interaction says what follows when {drug}, which {code} names, is "
+                    f"{change.lower()}.",
                 )
 
 

@@ -150,6 +150,27 @@ def nothing_twice(book: RuleBook) -> Iterator[LintFinding]:
     yield from _a_drug_twice_in_a_column(book)
 
 
+def no_row_is_idle(book: RuleBook) -> Iterator[LintFinding]:
+    """A book says its interactions and steps in tables of their own or in those of the first form.
+
+    The engine reads the older tables only where the newer ones are empty.
+    """
+    for tables, instead in (
+        (("hold_drugs", "drug_notes"), "interactions"),
+        (("ratios",), "dose_steps"),
+    ):
+        for table in tables if book.tables()[instead] else ():
+            for row in book.tables()[table]:
+                if row.enabled:
+                    yield error(
+                        "REACH",
+                        table,
+                        row.code,
+                        instead,
+                        f"{row.code} is never read: this book has the table {instead} instead.",
+                    )
+
+
 def asked_for_and_barred(book: RuleBook) -> Iterator[LintFinding]:
     """No drug is asked for by one row and barred by another on the same facts."""
     asked = {

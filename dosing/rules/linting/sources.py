@@ -9,7 +9,7 @@ from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.linting.findings import LintFinding, error, warning
 
 STATEMENTS = tuple(f"S{number}" for number in range(1, 85))
-_CODE = re.compile(r"[A-Z0-9][A-Z0-9.-]*")
+_CODE = re.compile(r"[A-Z0-9][A-Z0-9._-]*")
 
 
 def evidence(book: RuleBook, today: date | None) -> Iterator[LintFinding]:
@@ -24,7 +24,7 @@ def evidence(book: RuleBook, today: date | None) -> Iterator[LintFinding]:
                     table,
                     row.code,
                     row.code,
-                    f"The code {row.code!r} is not made of capitals, digits, points and hyphens.",
+                    f"The code {row.code!r} has more than capitals, digits, points and hyphens.",
                 )
             if not row.source.strip():
                 yield error("SOURCE", table, row.code, "", f"{row.code} has no source.")
@@ -119,7 +119,11 @@ def findings_exist(book: RuleBook) -> Iterator[LintFinding]:
 
 def coverage(book: RuleBook) -> Iterator[LintFinding]:
     """Each statement of the protocol still has a row, and a finding that can cite it."""
-    said = {statement for row in book.index.findings.values() for statement in row.statements}
+    said = {
+        statement
+        for row in (*book.index.findings.values(), *book.index.interactions.values())
+        for statement in row.statements
+    }
     held = {
         statement
         for rows in book.tables().values()

@@ -28,7 +28,17 @@ SIDES = {"BELOW": "distance below the target", "ABOVE": "distance above the targ
 # Quantities of the thresholds table that the engine derives: the unit in which it hands them over,
 # and whether they can be negative. Any other quantity is an analyte of the vocabulary, from 0 on in
 # its canonical unit.
-DERIVED: dict[str, tuple[str, bool]] = {}
+DERIVED: dict[str, tuple[str, bool]] = {
+    "child-pugh": ("{score}", False),
+    "calcium-corrected": ("mmol/L", True),  # a high albumin takes from it
+    "child-pugh": ("{score}", False),
+    "creatinine-ratio": ("1", False),
+    "creatinine-rise": ("%", True),
+    "creatinine-rise-48h": ("mg/dL", True),
+    "potassium-beside": ("mmol/L", False),
+    "qtcf-rise": ("ms", True),
+    "qtcf-rise": ("ms", True),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +62,11 @@ def stretch(row: BoundedRow, begin: Cut) -> tuple[Cut, Cut]:
     return first, last
 
 
+def level_bands(book: RuleBook) -> tuple[LevelBandRow, ...]:
+    """The bands of the trough; those that a book of the first form says in its numbers."""
+    return book.level_bands or tuple(book.index.bands.values())
+
+
 def stretches(book: RuleBook) -> Iterator[LintFinding]:
     """Every bounded dimension: no gap, no overlap, no row that no value reaches, one unit."""
     for dimension in _dimensions(book):
@@ -62,7 +77,7 @@ def stretches(book: RuleBook) -> Iterator[LintFinding]:
 def level_order(book: RuleBook) -> Iterator[LintFinding]:
     """The level bands stand in their order from FAR_BELOW to TOXIC, each once."""
     rows = sorted(
-        (row for row in book.level_bands if row.enabled),
+        (row for row in level_bands(book) if row.enabled),
         key=lambda row: (stretch(row, FROM_ZERO), row.code),
     )
     by_band: dict[Band, list[LevelBandRow]] = {band: [] for band in Band}
@@ -139,15 +154,16 @@ def _dimensions(book: RuleBook) -> Iterator[Dimension]:
         words="trough",
         unit=LEVEL_UNIT,
         begin=FROM_ZERO,
-        rows=tuple(row for row in book.level_bands if row.enabled),
+        rows=tuple(row for row in level_bands(book) if row.enabled),
     )
+    steps = book.dose_steps or tuple(row for rows in book.index.steps.values() for row in rows)
     for side, words in SIDES.items():
         yield Dimension(
             table="dose_steps",
             words=words,
             unit=LEVEL_UNIT,
             begin=FROM_ZERO,
-            rows=tuple(row for row in book.dose_steps if row.enabled and row.side == side),
+            rows=tuple(row for row in steps if row.enabled and row.side == side),
         )
     for quantity, rows in book.index.thresholds.items():
         line = _line(quantity)
