@@ -1,6 +1,5 @@
 """Test data made by the same services as the product's, so that it is signed and audited too."""
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -8,10 +7,8 @@ from typing import Any
 
 from django.core.management import call_command
 
-from dosing.rules import toml_book
 from dosing.rules.models import RuleBook
-from dosing.rules.selectors import published_book
-from dosing.rules.services import add_book, publish_book
+from dosing.rules.services import draft_book, publish_book, submit_for_review
 from patients.models import Analyte, CoMedication, Observation, Patient
 from patients.selectors import analyte_named, drug_named
 from patients.services import record_co_medication, record_observation, register_patient
@@ -44,11 +41,23 @@ def a_clinic(name: str = "", time_zone: str = "Europe/Berlin") -> Clinic:
     return add_clinic(name=name, time_zone=time_zone, by=by_system())
 
 
-def a_newer_book(version: str = "2026-08", *, at: datetime = NOW) -> RuleBook:
-    """The book in force once more, under a later version and published."""
+def a_newer_book(*, at: datetime = NOW) -> RuleBook:
+    """The rules in force once more, as the next version: drafted, reviewed and published."""
     by = by_system(reason="a newer rule book to test with")
-    text = toml_book.write(replace(published_book(), version=version))
-    return publish_book(book=add_book(text=text, by=by), at=at, by=by)
+    book = submit_for_review(book=draft_book(at=at, by=by), at=at, by=by)
+    return publish_book(book=book, at=at, by=for_all(a_person(a_clinic(), Role.RULE_APPROVER)))
+
+
+def for_all(user: User, reason: str = "A test of the rules.") -> Signature:
+    """A person's hand under an act on a rule book, which belongs to the installation."""
+    return Signature(
+        actor_id=user.pk,
+        actor_name=user.display_name,
+        role="Rule approver",
+        clinic_id=None,
+        channel=Channel.WEB,
+        reason=reason,
+    )
 
 
 def a_person(clinic: Clinic, *roles: Role, username: str = "", is_staff: bool = False) -> User:

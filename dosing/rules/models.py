@@ -35,8 +35,9 @@ OPEN = (RuleBookStatus.DRAFT, RuleBookStatus.IN_REVIEW)
 class RuleBook(TrackedModel):
     """One version of the rules. Its rows may be edited while it is a draft and never afterwards.
 
-    `text` is the whole book as TOML and `sha256` its digest: written when the book leaves DRAFT,
-    empty while it is one. A book of an earlier release has a text and no rows.
+    `text` is the whole book as TOML and `sha256` its digest: written when the book is put forward
+    for review, empty in a draft and in one that was discarded. A book of an earlier release has a
+    text and no rows.
     """
 
     version = models.CharField(max_length=20, unique=True)
@@ -374,7 +375,7 @@ class ModifyingFactor(RuleRow):
 
     engine_row = rows.ModifyingFactorRow
     interaction = models.CharField(max_length=80, help_text="the code of the interaction")
-    factor = models.TextField()
+    factor = models.TextField(blank=True, help_text="empty: the action goes with it always")
     action = models.TextField()
     drug = models.CharField(max_length=120, blank=True, help_text="empty: all of the interaction")
 
@@ -538,20 +539,20 @@ TABLES: dict[str, type[RuleRow]] = {
 
 
 class LintAnswer(TrackedModel):
-    """Why a warning of the linter is accepted in this book."""
+    """Why a warning of the linter is accepted in this book; the warning as it was then."""
 
     book = models.ForeignKey(RuleBook, on_delete=models.PROTECT, related_name="lint_answers")
+    kind = models.CharField(max_length=40, help_text="which check said it")
     table = models.CharField(max_length=40)
-    row = models.CharField(max_length=80, blank=True)
-    value = models.CharField(max_length=200, blank=True)
+    row = models.TextField(blank=True)
+    value = models.TextField(blank=True)
     message = models.TextField()
+    sha256 = models.CharField(max_length=64, help_text="of the warning, by which it is found")
     reason = models.TextField()
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(
-                fields=("book", "table", "row", "value", "message"), name="lint_answered_once"
-            ),
+            models.UniqueConstraint(fields=("book", "sha256"), name="lint_answered_once"),
         )
 
     def __str__(self) -> str:
@@ -564,10 +565,12 @@ class LintAnswer(TrackedModel):
 class LocalApproval(TrackedModel):
     """A clinic's own decision on a row that waits for one: that it holds here, and its numbers.
 
-    The numbers are for a row that has none of its own (S54, D15).
+    The numbers are for a row of local targets, which has none of its own (S54, D15). The decision
+    is on the row as `book` has it and lapses with a book that has it otherwise.
     """
 
     clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, related_name="+")
+    book = models.ForeignKey(RuleBook, on_delete=models.PROTECT, related_name="+")
     row_code = models.CharField(max_length=80)
     low = _decimal("in the unit", **OPEN_END)
     high = _decimal("in the unit", **OPEN_END)
@@ -585,7 +588,7 @@ class LocalApproval(TrackedModel):
             ),
             models.CheckConstraint(
                 condition=Q(low__isnull=True, high__isnull=True)
-                | Q(low__gt=0, high__gt=F("low"), low__isnull=False, high__isnull=False),
+                | Q(low__isnull=False, high__isnull=False, low__gt=0, high__gt=F("low")),
                 name="approval_numbers_are_a_range",
                 violation_error_message="Give both limits, the low one above 0 and below the high.",
             ),
