@@ -47,7 +47,7 @@ def case(**changes: Any) -> facts.CaseFacts:
     """A patient with myositis on 3.0 mg/day, with nothing wrong."""
     given = {
         "intent": facts.Intent.REVIEW,
-        "patient": facts.Patient(weight_kg=Decimal(62)),
+        "patient": facts.Patient(weight_kg=Decimal(62), pregnancy=facts.Pregnancy.NO),
         "diagnosis": facts.Diagnosis(ild=True, sard=facts.Sard.IIM, line=facts.Line.FIRST),
         "regimen": regimen(),
     }

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby
 
+from dosing.rules.engine import qt
 from dosing.rules.engine.advice import DueTest, Finding, next_test, raised
-from dosing.rules.engine.comedication import is_taken
+from dosing.rules.engine.bands import standing
+from dosing.rules.engine.comedication import of_group
 from dosing.rules.engine.facts import (
     TACROLIMUS_LEVEL,
     CaseFacts,
@@ -21,7 +23,6 @@ from dosing.rules.engine.rows import Condition, DrugClass, DrugGroup, Phase, Sch
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.trough import Side, newest_trough, side, troughs, values
 
-_QT_RISK = (EventKind.CONGESTIVE_HEART_FAILURE, EventKind.BRADYARRHYTHMIA)
 _RAAS_BLOCKERS = (
     DrugGroup.ACE_INHIBITOR,
     DrugGroup.ANGIOTENSIN_RECEPTOR_BLOCKER,
@@ -118,9 +119,11 @@ def _phase_words(phase: Phase, level: bool, book: RuleBook) -> str:
     numbers = book.index.numbers
     if phase is Phase.TITRATION:
         return "The trough is not stable yet" if level else "The dose has not been stable for long"
-    months = numbers.get("LEVEL-EARLY-MONTHS" if level else "TEST-EARLY-MONTHS", ZERO)
-    what = "The trough has been stable" if level else "The dose has been stable"
-    return f"{what} for {'less' if phase is Phase.EARLY else 'more'} than {shown(months)} months"
+    months = shown(numbers.get("LEVEL-EARLY-MONTHS" if level else "TEST-EARLY-MONTHS", ZERO))
+    ago = (
+        f"less than {months} months ago" if phase is Phase.EARLY else f"{months} months ago or more"
+    )
+    return f"The {'trough' if level else 'dose'} became stable {ago}"
 
 
 def _is_first_trough(entry: Entry) -> bool:
@@ -292,10 +295,8 @@ class _Conditions:
         match condition:
             case Condition.LEVEL_TITRATION:
                 return self.level is Phase.TITRATION
-            case Condition.DIARRHOEA:
-                return self._current(EventKind.DIARRHOEA)
             case Condition.QT_RISK:
-                return self._current(*_QT_RISK)
+                return bool(qt.risks(self.case, self.book, self.at))
             case Condition.CKD:
                 return self._kidney_disease()
             case Condition.RAAS_BLOCKER:
@@ -303,24 +304,19 @@ class _Conditions:
             case _:
                 return self._pulse_steroid()
 
-    def _current(self, *kinds: EventKind) -> bool:
-        return bool(self.case.current_events(self.at, *kinds))
-
     def _kidney_disease(self) -> bool:
-        """Renal failure on record, or the newest eGFR below the limit of D14 (BSR)."""
-        if self._current(EventKind.RENAL_FAILURE):
+        """Renal failure on record, or the newest eGFR in a band that says something (D14)."""
+        if self.case.current_events(self.at, EventKind.RENAL_FAILURE):
             return True
-        newest, limit = self.case.newest("egfr", self.at), self.book.index.numbers.get("CKD-EGFR")
-        return newest is not None and limit is not None and values(newest).below(limit)
+        newest = self.case.newest("egfr", self.at)
+        if newest is None:
+            return False
+        bands = self.book.index.thresholds.get("egfr", ())
+        return bool(standing(bands, values(newest), self.book).finding)
 
     def _raas_blocker(self) -> bool:
-        """An ACE inhibitor, an ARB or a potassium-sparing diuretic is taken."""
-        groups, today = self.book.index.groups, self.at.date()
-        blocking = {drug for group in _RAAS_BLOCKERS for drug in groups.get(group, ())}
-        return any(
-            drug.systemic and is_taken(drug, today) and not blocking.isdisjoint(drug.ingredients)
-            for drug in self.case.co_medications
-        )
+        """An ACE inhibitor, an ARB or a potassium-sparing diuretic is taken, or about to be."""
+        return any(of_group(self.case, self.book, self.at, group) for group in _RAAS_BLOCKERS)
 
     def _pulse_steroid(self) -> bool:
         """A corticosteroid was infused within the days of the row."""

@@ -7,9 +7,9 @@ from fractions import Fraction
 from math import isqrt
 
 from dosing.rules.engine.advice import DueTest, Finding, raised
-from dosing.rules.engine.comedication import is_taken
+from dosing.rules.engine.comedication import of_group
 from dosing.rules.engine.facts import WEIGHT, CaseFacts, Intent, Route, Sard
-from dosing.rules.engine.quantities import day, said, shown
+from dosing.rules.engine.quantities import ZERO, day, said, shown
 from dosing.rules.engine.rows import CompanionRegimenRow, DrugGroup
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.selection import outside_protocol
@@ -71,13 +71,7 @@ def cyclophosphamide(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Fin
     ]
     if not reasons or not _for_myositis(case):
         return ()
-    given = book.index.groups.get(DrugGroup.CYCLOPHOSPHAMIDE, {})
-    if any(
-        drug.systemic
-        and is_taken(drug, at.date())
-        and not given.keys().isdisjoint(drug.ingredients)
-        for drug in case.co_medications
-    ):
+    if of_group(case, book, at, DrugGroup.CYCLOPHOSPHAMIDE):
         return ()
     found: tuple[Finding, ...] = ()
     code = "COMPANION-CYCLOPHOSPHAMIDE"
@@ -185,7 +179,7 @@ def _by_surface(
             *inputs,
             ("weight", weight[1]),
             ("height", height[1]),
-            ("bsa_m2", shown(dose.m2 or 0, at_least=2)),
+            ("bsa_m2", shown(dose.m2 or ZERO, at_least=2)),
             ("computed_mg", _range(dose.low, dose.high)),
         ),
         (),

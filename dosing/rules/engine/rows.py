@@ -100,7 +100,6 @@ class Condition(StrEnum):
     CKD = "CKD"
     RAAS_BLOCKER = "RAAS_BLOCKER"
     PULSE_STEROID = "PULSE_STEROID"
-    DIARRHOEA = "DIARRHOEA"
     LEVEL_TITRATION = "LEVEL_TITRATION"  # the trough is not stable: visits are frequent
     FIRST_WEEKS = "FIRST_WEEKS"  # tests that are due in the first weeks of treatment
     FIRST_MONTHS = "FIRST_MONTHS"
@@ -358,8 +357,8 @@ class DueTestRow(Row):
 class ScheduleRow(Row):
     """How often one analyte is measured in one phase, in days, for the finding it belongs to.
 
-    `condition` narrows the row to patients for whom it holds ("": everyone; "QT_RISK and
-    FIRST_WEEKS": both must hold); the shortest interval that holds is the one that counts. The test
+    `condition` narrows the row to patients for whom it holds ("": everyone; "FIRST_WEEKS and
+    QT_RISK": both must hold); the shortest interval that holds is the one that counts. The test
     may be done `grace_days` before it is due and is late that many days after.
     """
 
