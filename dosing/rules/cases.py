@@ -146,10 +146,10 @@ def written(made: Index) -> str:
     return f'{{"rule_book": {book}, "cases": {{\n' + ",\n".join(lines) + "\n}}\n"
 
 
-def text_of(name: str, folder: Path = FOLDER) -> str | None:
+def text_of(name: str) -> str | None:
     """The text of a case file; None where the files are not installed."""
     try:
-        return (folder / f"{name}.json").read_text(encoding="utf-8")
+        return (FOLDER / f"{name}.json").read_text(encoding="utf-8")
     except OSError:
         return None
 

@@ -89,8 +89,12 @@ class _Module:
         for node in tree.body:
             if isinstance(node, _AnyFunction):
                 self.functions[node.name] = node
-            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-                self.constants[node.targets[0].id] = node.value
+            elif isinstance(node, ast.Assign):
+                for inner in ast.walk(node.targets[0]):
+                    if isinstance(inner, ast.Name) and (
+                        part := _part(inner.id, node.targets[0], node.value)
+                    ):
+                        self.constants[inner.id] = part
             elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
                 if node.value is not None:
                     self.constants[node.target.id] = node.value
@@ -133,15 +137,13 @@ class _Engine:
                     self.uses.setdefault(owner, set()).add(meant)
 
     def functions(self) -> Iterator[Function]:
-        owners: dict[str, list[ast.Call]] = {}
+        raised: dict[str, set[str]] = {}
         for owner, call in self.calls.get("advice.raised", ()):
-            owners.setdefault(owner, []).append(call)
+            for decider, code in self._deciders(owner, _argument(call, "code", 1), ()):
+                words = {UNKNOWN} if code is None else self.words(code, decider, ())
+                raised.setdefault(decider, set()).update(words)
         reached = {topic: self._reached(topic) for topic in self._topics()}
-        for owner, calls in owners.items():
-            codes: set[str] = set()
-            for call in calls:
-                code = _argument(call, "code", 1)
-                codes |= {UNKNOWN} if code is None else self.words(code, owner, ())
+        for owner, codes in raised.items():
             _, node = self.defined[owner]
             summary, _, _ = (ast.get_docstring(node) or "").partition("\n")
             yield Function(
@@ -151,6 +153,20 @@ class _Engine:
                 codes=tuple(sorted(codes)),
                 tables=self._tables(owner) if FINDING_OF_ROW in codes else (),
             )
+
+    def _deciders(
+        self, owner: str, code: ast.expr | None, seen: tuple[str, ...]
+    ) -> Iterator[tuple[str, ast.expr | None]]:
+        """Who says which finding it is: a function that only hands on what it was given is passed
+        over for its callers."""
+        parameters = _parameters(self.defined[owner][1])
+        if not (isinstance(code, ast.Name) and code.id in parameters) or owner in seen:
+            yield owner, code
+            return
+        place = parameters.index(code.id)
+        for caller, call in self.calls.get(owner, ()):
+            given = _argument(call, code.id, place)
+            yield from self._deciders(caller, given, (*seen, owner))
 
     def words(self, node: ast.expr, owner: str, seen: tuple[str, ...]) -> set[str]:
         """The patterns that an expression inside `owner` can be."""
@@ -233,11 +249,10 @@ class _Engine:
             for target, value in pairs:
                 if part := _part(name, target, value):
                     found |= self.words(part, owner, seen)
-        parameters = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-        places = [each.arg for each in parameters]
-        if name in places:
+        parameters = _parameters(function)
+        if name in parameters:
             for caller, call in self.calls.get(owner, ()):
-                given = _argument(call, name, places.index(name))
+                given = _argument(call, name, parameters.index(name))
                 found |= {UNKNOWN} if given is None else self.words(given, caller, seen)
         if not found and name in module.constants:
             return self.words(module.constants[name], owner, seen)
@@ -297,6 +312,12 @@ class _Engine:
             seen |= new
             waiting += new
         return seen
+
+
+def _parameters(function: _AnyFunction) -> list[str]:
+    arguments = function.args
+    every = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
+    return [each.arg for each in every]
 
 
 def _argument(call: ast.Call, name: str, place: int) -> ast.expr | None:

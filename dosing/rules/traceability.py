@@ -4,7 +4,7 @@ A statement is traced when rows of the book cite it, a function of the engine ra
 and two cases exercise it: one in which it fires and one that comes close and stays silent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from dosing.rules.cases import Exercised, Index
@@ -12,6 +12,7 @@ from dosing.rules.engine.rows import FindingRow, Origin, Row
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.functions import Function, raised_by
 from dosing.rules.protocol import Protocol, Statement
+from dosing.rules.words import table_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,11 @@ class CitingRow:
 
     table: str
     row: Row
+
+    @property
+    def key(self) -> str:
+        """The table as addresses and anchors spell it."""
+        return table_key(self.table)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +37,7 @@ class Trace:
     functions: tuple[Function, ...]
     fires: tuple[Exercised, ...]
     silent: tuple[Exercised, ...]
+    approved: frozenset[str] = frozenset()  # codes of rows that the reader's clinic has approved
 
     @property
     def enabled(self) -> tuple[CitingRow, ...]:
@@ -51,7 +58,7 @@ class Trace:
     @property
     def unapproved(self) -> bool:
         """Whether a row that acts is in use without the approval that it needs."""
-        return any(each.row.needs_local_approval for each in self.enabled)
+        return any(waits(each.row, self.approved) for each in self.enabled)
 
     @property
     def gaps(self) -> tuple[str, ...]:
@@ -78,7 +85,17 @@ class Tally:
     unapproved: int
 
 
-def traces(document: Protocol, book: RuleBook, index: Index) -> tuple[Trace, ...]:
+def waits(row: Row, approved: Container[str] = ()) -> bool:
+    """Whether a row acts without the approval that it needs; `approved` are codes of rows."""
+    return row.enabled and row.needs_local_approval and row.code not in approved
+
+
+def traces(
+    document: Protocol,
+    book: RuleBook,
+    index: Index,
+    approved: frozenset[str] = frozenset(),
+) -> tuple[Trace, ...]:
     """Every statement in the order of the document."""
     citing: dict[str, list[CitingRow]] = {}
     for table, rows in book.tables().items():
@@ -86,12 +103,17 @@ def traces(document: Protocol, book: RuleBook, index: Index) -> tuple[Trace, ...
             for code in dict.fromkeys(row.statements):
                 citing.setdefault(code, []).append(CitingRow(table=table, row=row))
     return tuple(
-        _trace(statement, tuple(citing.get(statement.code, ())), book, index)
+        _trace(statement, tuple(citing.get(statement.code, ())), book, index, approved)
         for statement in document.statements
     )
 
 
-def trace(statement: Statement, book: RuleBook, index: Index) -> Trace:
+def trace(
+    statement: Statement,
+    book: RuleBook,
+    index: Index,
+    approved: frozenset[str] = frozenset(),
+) -> Trace:
     """One statement."""
     rows = tuple(
         CitingRow(table=table, row=row)
@@ -99,11 +121,15 @@ def trace(statement: Statement, book: RuleBook, index: Index) -> Trace:
         for row in rows
         if statement.code in row.statements
     )
-    return _trace(statement, rows, book, index)
+    return _trace(statement, rows, book, index, approved)
 
 
 def _trace(
-    statement: Statement, rows: tuple[CitingRow, ...], book: RuleBook, index: Index
+    statement: Statement,
+    rows: tuple[CitingRow, ...],
+    book: RuleBook,
+    index: Index,
+    approved: frozenset[str],
 ) -> Trace:
     raised = {
         function.name: function
@@ -117,6 +143,7 @@ def _trace(
         functions=tuple(raised[name] for name in sorted(raised)),
         fires=_first(statement.fires, index.citing(statement.code)),
         silent=_first(statement.silent, index.silent(statement.code, statement.silent)),
+        approved=approved,
     )
 
 
@@ -125,17 +152,15 @@ def _first(name: str, cases: tuple[Exercised, ...]) -> tuple[Exercised, ...]:
     return tuple(sorted(cases, key=lambda each: each.name != name))
 
 
-def tallies(book: RuleBook) -> tuple[Tally, ...]:
-    """The rows of a book by where they come from."""
+def tallies(book: RuleBook, approved: Container[str] = ()) -> tuple[Tally, ...]:
+    """The rows of a book by where they come from; `approved` are codes of rows."""
     rows = [row for table in book.tables().values() for row in table]
     return tuple(
         Tally(
             origin=origin,
             enabled=sum(row.enabled for row in rows if row.origin is origin),
             disabled=sum(not row.enabled for row in rows if row.origin is origin),
-            unapproved=sum(
-                row.enabled and row.needs_local_approval for row in rows if row.origin is origin
-            ),
+            unapproved=sum(waits(row, approved) for row in rows if row.origin is origin),
         )
         for origin in Origin
     )

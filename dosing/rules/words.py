@@ -76,6 +76,11 @@ class Told:
     table: str = ""
     code: str = ""
 
+    @property
+    def key(self) -> str:
+        """The table as addresses and anchors spell it."""
+        return table_key(self.table)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
@@ -198,8 +203,15 @@ def headings(book: RuleBook) -> Iterator[tuple[Heading, dict[str, tuple[rows.Row
         if found:
             yield heading, found
     for name, held in tables.items():
-        key = name.replace("_", "-")
-        yield Heading(key=key, title=table_title(name), note="", tables=(name,)), {name: held}
+        yield (
+            Heading(key=table_key(name), title=table_title(name), note="", tables=(name,)),
+            {name: held},
+        )
+
+
+def table_key(name: str) -> str:
+    """A table's name as addresses and anchors spell it: level-bands."""
+    return name.replace("_", "-")
 
 
 def table_title(name: str) -> str:
@@ -331,8 +343,7 @@ def _told(row: rows.Row) -> Iterator[Told]:
             yield Told(label="Target trough", text=_local_target(row))
             yield Told(label="Options elsewhere", text=row.option)
         case rows.BaselineItemRow():
-            yield Told(label="Test", text=words(row.name))
-            yield Told(label="Recorded as", text=_measured(row.analyte))
+            yield Told(label="Test", text=_item(row))
             yield Told(label="Not older than", text=amount(row.look_back_days, "d"))
             yield _link("Finding", "findings", row.finding)
         case rows.DueTestRow():
@@ -412,6 +423,12 @@ def _hours(low: Decimal, high: Decimal) -> str:
 def _measured(key: str) -> str:
     known = vocabulary().analyte(key)
     return words(key) if known is None else known.name
+
+
+def _item(row: rows.BaselineItemRow) -> str:
+    """What is measured, and what it is recorded as where that has another name."""
+    name, known = row.name[:1].upper() + row.name[1:], _measured(row.analyte)
+    return name if name.casefold() == known.casefold() else f"{name} (recorded as {known})"
 
 
 def _local_target(row: rows.LocalTargetRow) -> str:
