@@ -301,7 +301,7 @@ def test_why_explains_an_order_and_reproduces_it(on_tacrolimus: Regimen) -> None
 def test_the_rule_book_can_be_read(patient: Patient) -> None:
     client = signed_in(patient, Role.AUDITOR)
     page = client.get(reverse("dosing:book")).content.decode()
-    assert "AZOLE-FRACTION" in page
+    assert "AZOLES-STARTED" in page
     assert "Needs local approval" in page
     assert client.get(reverse("dosing:book-version", args=["1999-01"])).status_code == 404
     assert client.get("/rules/%00/").status_code == 404

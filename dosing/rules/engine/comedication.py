@@ -5,7 +5,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from dosing.rules.engine.facts import CaseFacts, CoMedication
-from dosing.rules.engine.quantities import day, shown
+from dosing.rules.engine.quantities import ZERO, day, shown
 from dosing.rules.engine.rows import (
     INTERACTING,
     DoseAct,
@@ -45,6 +45,11 @@ class Event:
     on: date
 
     @property
+    def option(self) -> InteractionRow | None:
+        """The interaction of a drug that the protocol itself does not list: it speaks for all."""
+        return None if self.in_seed else self.rule
+
+    @property
     def words(self) -> str:
         """The drug and what happened to it, as a message begins."""
         name = shown_name(self.taken, self.ingredient)
@@ -76,7 +81,7 @@ def shown_name(taken: CoMedication, ingredient: str) -> str:
 
 
 def _doses(taken: CoMedication) -> str:
-    before = shown(taken.daily_dose_before_mg or 0)
+    before = shown(taken.daily_dose_before_mg or ZERO)
     if taken.daily_dose_mg is None:
         return f"from {before} mg/day to another dose"
     return f"from {before} to {shown(taken.daily_dose_mg)} mg/day"

@@ -145,95 +145,69 @@ def _class_words(event: Event) -> str:
     return f"It is {_CLASS_WORDS[kind]}."
 
 
-def _of(
-    event: Event,
-    book: RuleBook,
-    code: str,
-    message: str,
-    *,
-    leads: bool = False,
-    series: str = "",
-    last_done: date | None = None,
-    inputs: tuple[tuple[str, str], ...] = (),
-    proposal: DoseProposal | None = None,
-    effect: Effect = Effect.NONE,
-    unchecked: bool = False,
-) -> tuple[Finding, ...]:
-    """The finding about this event, with the next test of `series`.
-
-    The interaction's row speaks where it `leads`, and of every drug that the protocol itself does
-    not list.
-    """
-    due = next_test(book, series, event.on, code, last_done=last_done) if series else ()
-    return raised(
-        book,
-        code,
-        message,
-        inputs=event.inputs + inputs,
-        proposal=proposal,
-        due_tests=due,
-        effect=effect,
-        unchecked=unchecked,
-        rule=event.rule if leads or not event.in_seed else None,
-        leads=leads,
-    )
-
-
 def _before_start(event: Event, book: RuleBook, *, unchecked: bool) -> tuple[Finding, ...]:
     """Before tacrolimus: what the class says, as WARN without a number; S40 has nothing to cut."""
     if event.change is Change.STOPPED:
         rises = event.rule.effect == "LOWERS"
         code = "INT-INDUCER-STOPPED" if rises else "INT-INHIBITOR-STOPPED"
-        return _of(
-            event,
+        return raised(
             book,
             f"{code}-BEFORE-START",
             f"{event.words}: its effect is still fading, so the level of a constant dose will "
             f"{'rise' if rises else 'fall'} over the first weeks. Check troughs closely.",
+            inputs=event.inputs,
             unchecked=unchecked,
+            rule=event.option,
         )
     kind = _class_code(event)
     if event.rule.act is DoseAct.HOLD:
-        return _of(
-            event,
+        return raised(
             book,
             "INT-HOLD-AT-START",
             f"{event.words}. It is {_CLASS_WORDS['HOLD']}. Do not start tacrolimus while it is "
             "taken.",
-            leads=True,
-            unchecked=unchecked,
+            inputs=event.inputs,
             proposal=doses.hold(f"do not start while {event.ingredient} is taken"),
+            unchecked=unchecked,
+            rule=event.rule,
+            leads=True,
         ) + _strong_class_at_start(event, book)
-    return _of(
-        event,
+    return raised(
         book,
         f"INT-{kind}-AT-START",
         f"{event.words}. {_class_words(event)}",
-        leads=kind == "OTHER",
+        inputs=event.inputs,
         unchecked=unchecked,
+        rule=event.rule if kind == "OTHER" else event.option,
+        leads=kind == "OTHER",
     )
 
 
 def _strong_class_at_start(event: Event, book: RuleBook) -> tuple[Finding, ...]:
     if event.drug_class is None:
         return ()
-    return _of(
-        event, book, "INT-STRONG-AT-START", f"{event.words}. It is {_CLASS_WORDS['STRONG']}."
+    return raised(
+        book,
+        "INT-STRONG-AT-START",
+        f"{event.words}. It is {_CLASS_WORDS['STRONG']}.",
+        inputs=event.inputs,
+        rule=event.option,
     )
 
 
 def _undated(event: Event, book: RuleBook) -> tuple[Finding, ...]:
     """Taken since nobody knows when: whether the dose was set for it cannot be checked."""
     kind = _class_code(event)
-    return _of(
-        event,
+    return raised(
         book,
         f"INT-{kind}-UNDATED",
         f"{event.words}: whether the dose was set for it could not be checked. "
         f"{_class_words(event)} Record the start date.",
-        leads=kind in ("HOLD", "OTHER"),
+        inputs=event.inputs,
         effect=Effect.ASKS_FOR_LESS if kind in ("AZOLE", "STRONG", "HOLD") else Effect.NONE,
         unchecked=True,
+        rule=event.rule if kind in ("HOLD", "OTHER") else event.option,
+        leads=kind in ("HOLD", "OTHER"),
     )
 
 
@@ -309,40 +283,42 @@ def _cut(event: Event, share: Fraction, regimen: Regimen, book: RuleBook) -> tup
             f"{shown(step)} mg capsules. No dose is proposed: decide whether to hold "
             "tacrolimus."
         )
-        extra = _of(
-            event,
+        extra = raised(
             book,
             "INT-NOT-DISPENSABLE",
             f"{sum_shown} mg/day is below the least dose, "
             f"{shown(doses.lowest_mg_per_day(step), at_least=1)} mg/day in two doses.",
+            inputs=event.inputs,
+            rule=event.option,
         )
     else:
         reached = doses.rounded(computed, total, rounding)
         proposed = doses.proposal(Action.CHANGE, total, step, f"{sum_shown}{reached}")
         message = f"{asked}: {proposed.arithmetic}. That is {proposed.taken}."
-    return extra + _of(
-        event,
+    return extra + raised(
         book,
         "INT-AZOLE-STARTED",
         f"{message}{_factors(event, book)}",
-        leads=True,
-        inputs=(("original_mg_per_day", doses.mg(original)),),
+        inputs=(*event.inputs, ("original_mg_per_day", doses.mg(original))),
         proposal=proposed,
         effect=Effect.ASKS_FOR_LESS,
         unchecked=regimen.dose_since is None,
+        rule=event.rule,
+        leads=True,
     )
 
 
 def _reduce(event: Event, regimen: Regimen, book: RuleBook) -> tuple[Finding, ...]:
     """S44: a strong inhibitor that is no azole; without a fraction no dose is proposed."""
-    return _of(
-        event,
+    return raised(
         book,
         "INT-STRONG-STARTED",
         f"{event.words}: {_action(event)}{_factors(event, book)}",
-        leads=True,
+        inputs=event.inputs,
         effect=Effect.ASKS_FOR_LESS,
         unchecked=regimen.dose_since is None,
+        rule=event.rule,
+        leads=True,
     )
 
 
@@ -350,29 +326,33 @@ def _hold(
     event: Event, regimen: Regimen, book: RuleBook, last_done: date | None
 ) -> tuple[Finding, ...]:
     """S44, D17b: ritonavir and cobicistat; tacrolimus is held and followed by level."""
-    return _of(
-        event,
+    return raised(
         book,
         "INT-BOOSTER-STARTED",
         f"{event.words}: {_action(event)}{_factors(event, book)}",
-        leads=True,
-        series="BOOSTER-STARTED",
-        last_done=last_done,
+        inputs=event.inputs,
         proposal=doses.hold(f"hold while {event.ingredient} is taken"),
+        due_tests=next_test(
+            book, "BOOSTER-STARTED", event.on, "INT-BOOSTER-STARTED", last_done=last_done
+        ),
         effect=Effect.ASKS_FOR_LESS,
         unchecked=regimen.dose_since is None,
+        rule=event.rule,
+        leads=True,
     )
 
 
 def _boosted(event: Event, book: RuleBook, last_done: date | None) -> tuple[Finding, ...]:
     """S38 and the levels of D17b go on for a booster that the protocol does not list."""
-    return _of(
-        event,
+    return raised(
         book,
         "INT-BOOSTER-FOLLOW-UP",
         f"{event.words} and the dose was set since: go on checking levels.",
-        series="BOOSTER-STARTED",
-        last_done=last_done,
+        inputs=event.inputs,
+        due_tests=next_test(
+            book, "BOOSTER-STARTED", event.on, "INT-BOOSTER-FOLLOW-UP", last_done=last_done
+        ),
+        rule=event.option,
     )
 
 
@@ -381,40 +361,46 @@ def _strong(event: Event, book: RuleBook, last_done: date | None) -> tuple[Findi
     first = book.index.series["STRONG-STARTED"][0]
     days = f"{first.earliest_day} to {first.latest_day}"
     return (
-        _of(
-            event,
+        raised(
             book,
             "INT-STRONG-TROUGHS",
             f"{event.words}: check the trough within {days} days and often after that.",
-            series="STRONG-STARTED",
-            last_done=last_done,
+            inputs=event.inputs,
+            due_tests=next_test(
+                book, "STRONG-STARTED", event.on, "INT-STRONG-TROUGHS", last_done=last_done
+            ),
+            rule=event.option,
         )
-        + _of(
-            event,
+        + raised(
             book,
             "INT-STRONG-RISE",
             f"{event.words}: the level can rise rapidly and sharply early on, even after an "
             "immediate reduction.",
+            inputs=event.inputs,
+            rule=event.option,
         )
-        + _of(
-            event,
+        + raised(
             book,
             "INT-STRONG-TOXICITY",
             f"{event.words}: watch closely for neurotoxicity, nephrotoxicity and QT prolongation.",
+            inputs=event.inputs,
+            rule=event.option,
         )
     )
 
 
 def _dose_changed(event: Event, book: RuleBook, last_done: date | None) -> tuple[Finding, ...]:
     """S38, S41 with D17a: the dose of an azole changed; early troughs again, no new fraction."""
-    return _of(
-        event,
+    return raised(
         book,
         "INT-AZOLE-DOSE-CHANGED",
         f"{event.words}: its effect on tacrolimus changes too. Begin early, frequent trough checks "
         "again; the dose follows the trough, no further fraction is applied.",
-        series="STRONG-STARTED",
-        last_done=last_done,
+        inputs=event.inputs,
+        due_tests=next_test(
+            book, "STRONG-STARTED", event.on, "INT-AZOLE-DOSE-CHANGED", last_done=last_done
+        ),
+        rule=event.option,
     )
 
 
@@ -424,49 +410,55 @@ def _follow(
     """S46, and S47 once a trough drawn after day 0 is above the target."""
     follows = event.rule.act is DoseAct.FOLLOW_TROUGH
     asked = _action(event) if follows else "monitor the tacrolimus trough closely."
-    found = _of(
-        event,
+    found = raised(
         book,
         "INT-MODERATE-STARTED",
         f"{event.words}: {asked}{_factors(event, book) if follows else ''}",
+        inputs=event.inputs,
+        due_tests=next_test(
+            book, "MODERATE-STARTED", event.on, "INT-MODERATE-STARTED", last_done=last_done
+        ),
+        rule=event.rule if follows else event.option,
         leads=follows,
-        series="MODERATE-STARTED",
-        last_done=last_done,
     )
     high = high_since(case, book, at, event.on)
     if event.drug_class is DrugClass.MODERATE_INHIBITOR and high is not None:
-        found += _of(
-            event,
+        found += raised(
             book,
             "INT-MODERATE-HIGH",
             f"{event.words} and the trough is now above the target ({level_words(high, at)}): "
             "reduce tacrolimus as the trough asks.",
+            inputs=event.inputs,
             effect=Effect.ASKS_FOR_LESS,
+            rule=event.option,
         )
     return found
 
 
 def _increase(event: Event, regimen: Regimen, book: RuleBook) -> tuple[Finding, ...]:
     """S49: an inducer; the protocol gives no fraction, so no dose is proposed."""
-    return _of(
-        event,
+    return raised(
         book,
         "INT-INDUCER-STARTED",
         f"{event.words}: {_action(event)}{_factors(event, book)}",
-        leads=True,
+        inputs=event.inputs,
         unchecked=regimen.dose_since is None,
+        rule=event.rule,
+        leads=True,
     )
 
 
 def _sub_therapeutic(event: Event, book: RuleBook, last_done: date | None) -> tuple[Finding, ...]:
     """S50 and the troughs of D18 while the event is open."""
-    return _of(
-        event,
+    return raised(
         book,
         "INT-INDUCER-RISK",
         f"{event.words}: risk of a sub-therapeutic level, treatment failure or rejection.",
-        series="INDUCER-STARTED",
-        last_done=last_done,
+        inputs=event.inputs,
+        due_tests=next_test(
+            book, "INDUCER-STARTED", event.on, "INT-INDUCER-RISK", last_done=last_done
+        ),
+        rule=event.option,
     )
 
 
@@ -478,23 +470,23 @@ def _stopped(
     lowered = event.rule.effect == "LOWERS"
     series = "INDUCER-STOPPED" if lowered else "INHIBITOR-STOPPED"
     if act is DoseAct.FOLLOW_TROUGH:
-        return _of(
-            event,
+        return raised(
             book,
             "INT-OTHER-STOPPED",
             f"{event.words}: {_action(event)}{_factors(event, book)}",
+            inputs=event.inputs,
+            due_tests=next_test(book, series, event.on, "INT-OTHER-STOPPED", last_done=last_done),
+            rule=event.rule,
             leads=True,
-            series=series,
-            last_done=last_done,
         )
     if answered(event, regimen, at):
-        return _of(
-            event,
+        return raised(
             book,
             "INT-STOP-FOLLOW-UP",
             f"{event.words} and the dose was set since: go on checking troughs.",
-            series=series,
-            last_done=last_done,
+            inputs=event.inputs,
+            due_tests=next_test(book, series, event.on, "INT-STOP-FOLLOW-UP", last_done=last_done),
+            rule=event.option,
         )
     if act is DoseAct.RAISE_BACK:
         code = "INT-INHIBITOR-STOPPED"
@@ -511,16 +503,16 @@ def _stopped(
     else:
         code = "INT-INDUCER-STOPPED"
         asked = _action(event)
-    return _of(
-        event,
+    return raised(
         book,
         code,
         f"{event.words}: {asked}{_factors(event, book)}",
-        leads=True,
-        series=series,
-        last_done=last_done,
+        inputs=event.inputs,
+        due_tests=next_test(book, series, event.on, code, last_done=last_done),
         effect=Effect.ASKS_FOR_LESS if act is DoseAct.STEP_DOWN else Effect.NONE,
         unchecked=regimen.dose_since is None,
+        rule=event.rule,
+        leads=True,
     )
 
 

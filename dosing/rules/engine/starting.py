@@ -7,7 +7,7 @@ from dosing.rules.engine import doses
 from dosing.rules.engine.advice import Action, DueTest, Effect, Finding, raised
 from dosing.rules.engine.comedication import taken_of
 from dosing.rules.engine.facts import WEIGHT, CaseFacts, Cyp3a5, Formulation, Intent, Sard
-from dosing.rules.engine.quantities import day, shown
+from dosing.rules.engine.quantities import ZERO, day, shown
 from dosing.rules.engine.rows import DrugClass
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.selection import outside_protocol
@@ -178,18 +178,18 @@ def hepatic(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...
     if row is None:
         return ()
     begins = case.regimen is None
-    scored = f"Child-Pugh score {score}"
+    scored, severe_from = f"Child-Pugh score {score}", shown(row.low or ZERO)
     if row.finding != "HEPATIC-SEVERE":
         message = f"{scored}: impaired liver function can raise the level. Monitor troughs closely."
     elif begins:
         message = (
-            f"{scored}, and from {shown(row.low or 0)} on impairment of the liver is severe: start "
-            "lower than usual and check troughs more closely. No source gives a number, so no "
+            f"{scored}, and from {severe_from} on impairment of the liver is severe: start lower "
+            "than usual and check troughs more closely. No source gives a number, so no "
             "starting dose is proposed: decide the dose yourself."
         )
     else:
         message = (
-            f"{scored}, and from {shown(row.low or 0)} on impairment of the liver is severe: check "
+            f"{scored}, and from {severe_from} on impairment of the liver is severe: check "
             "troughs more closely than usual. No source gives an interval."
         )
     return raised(
