@@ -36,6 +36,7 @@ CHECKS = (
     doses.companion_regimens,
     doses.outcomes,
     doses.local_targets,
+    doses.prednisone_equivalents,
     calendars.level_windows,
     calendars.look_backs,
     calendars.due_tests,

@@ -34,6 +34,7 @@ def changes(book: RuleBook, published: RuleBook) -> Iterator[LintFinding]:
                 yield from _gone(table, old, turned_off=new is not None)
             else:
                 yield from _changed(table, old, new)
+    yield from _unled(book, published)
     yield from _bars(book, published)
     yield from _statements(book, published)
 
@@ -134,6 +135,35 @@ def _barred(book: RuleBook) -> dict[tuple[str, str], tuple[str, Row]]:
         if vaccine.enabled:
             bars.setdefault(("VACCINE", vaccine.atc), ("vaccines", vaccine))
     return bars
+
+
+def _unled(book: RuleBook, published: RuleBook) -> Iterator[LintFinding]:
+    """A finding to which rows led, and none leads any more, is said no more."""
+    here = _led_to(book)
+    for finding, (table, row) in _led_to(published).items():
+        if finding in book.index.findings and finding not in here:
+            yield warning(
+                "FINDING",
+                table,
+                row,
+                finding,
+                f"No row leads to {finding} any more, as {row} did.",
+            )
+
+
+def _led_to(book: RuleBook) -> dict[str, tuple[str, str]]:
+    """The findings to which rows lead, each with the table and code of the first such row."""
+    led: dict[str, tuple[str, str]] = {}
+    for table, rows in (
+        ("baseline_items", book.baseline_items),
+        ("schedules", book.schedules),
+        ("contraindications", book.contraindications),
+        ("thresholds", book.thresholds),
+    ):
+        for row in rows:
+            if row.enabled and row.finding:
+                led.setdefault(row.finding, (table, row.code))
+    return led
 
 
 def _bars(book: RuleBook, published: RuleBook) -> Iterator[LintFinding]:

@@ -4,6 +4,7 @@ Doses are multiples of the smallest enabled strength, two a day at least (D20), 
 be dispensed is exactly such a multiple; a fraction is applied to a total and rounded down (D17a).
 """
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
@@ -11,7 +12,7 @@ from itertools import pairwise
 from dosing.rules.engine import doses
 from dosing.rules.engine.facts import Formulation, Route
 from dosing.rules.engine.quantities import round_down
-from dosing.rules.engine.rows import Band, DoseAct, NumberRow
+from dosing.rules.engine.rows import Band, DoseAct, DrugGroup, NumberRow
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.linting.findings import LintFinding, error
 from dosing.rules.linting.stretches import exactly
@@ -27,6 +28,7 @@ _UNITS = {
     "-PERCENT": "%",
     "-GRADE": "1",
 }
+_LOW_END = re.compile("-LOW(?=-|$)")
 _RISING = (
     "ALARM-LOW-NG-PER-ML",
     "TARGET-LOW-NG-PER-ML",
@@ -76,8 +78,8 @@ def numbers(book: RuleBook) -> Iterator[LintFinding]:
                 f"{row.value} {row.unit}",
                 f"{row.code} is {row.value} {row.unit}: it must be more than 0.",
             )
-        high = held.get(row.code.replace("-LOW-", "-HIGH-"))
-        if row.enabled and "-LOW-" in row.code and high is not None and row.value > high.value:
+        high = held.get(_LOW_END.sub("-HIGH", row.code))
+        if row.enabled and high is not None and row.value > high.value:
             yield _not_rising("numbers", row.code, high.code, row.value, high.value, row.unit)
     rising = [held[code] for code in _RISING if code in held]
     for lower, upper in pairwise(rising):
@@ -339,14 +341,32 @@ def local_targets(book: RuleBook) -> Iterator[LintFinding]:
                 f"{row.low if row.high is None else row.high} {row.unit}",
                 f"{row.code} has one end only: a target has both, or none until it is approved.",
             )
-        elif row.low is not None and row.high is not None and not 0 <= row.low < row.high:
+        elif row.low is not None and row.high is not None:
+            limits = book.index.limits
+            if not limits[Band.FAR_BELOW] <= row.low < row.high <= limits[Band.FAR_ABOVE]:
+                yield error(
+                    "RANGE",
+                    "local_targets",
+                    row.code,
+                    f"{row.low} to {row.high} {row.unit}",
+                    f"{row.code} runs from {row.low} to {row.high} {row.unit}: the low end must be "
+                    f"below the high end, and both within {exactly(limits[Band.FAR_BELOW])} to "
+                    f"{exactly(limits[Band.FAR_ABOVE])} ng/mL, where no level alarms.",
+                )
+
+
+def prednisone_equivalents(book: RuleBook) -> Iterator[LintFinding]:
+    """A corticosteroid counts by a factor above 0, and no other group has any."""
+    for row in book.drug_groups:
+        counted = row.group is DrugGroup.PREDNISONE_EQUIVALENT
+        if (row.factor is not None) != counted or (row.factor is not None and row.factor <= 0):
             yield error(
-                "RANGE",
-                "local_targets",
+                "FACTOR",
+                "drug_groups",
                 row.code,
-                f"{row.low} to {row.high} {row.unit}",
-                f"{row.code} runs from {row.low} to {row.high} {row.unit}: the low end must be "
-                "below the high end.",
+                "none" if row.factor is None else str(row.factor),
+                f"{row.code} is {row.drug} in {row.group}: members of "
+                f"{DrugGroup.PREDNISONE_EQUIVALENT} have a factor above 0, and no others have one.",
             )
 
 

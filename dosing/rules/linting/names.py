@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 from dosing.rules.engine.facts import EventKind
-from dosing.rules.engine.rows import DrugClass, Row
+from dosing.rules.engine.rows import DoseAct, DrugClass, DrugGroup, Row
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.linting.findings import LintFinding, error
 from patients.vocabulary import vocabulary
 
 INDEX_DRUG = "tacrolimus"
+_ASKED_FOR = frozenset({DrugGroup.CYCLOPHOSPHAMIDE, DrugGroup.PNEUMOCYSTIS_PROPHYLAXIS})
 
 
 @cache
@@ -178,18 +179,32 @@ def asked_for_and_barred(book: RuleBook) -> Iterator[LintFinding]:
         for row in book.drug_classes
         if row.enabled and _decides(row.seed_class, row.label_class) == DrugClass.CORTICOSTEROID
     }
-    for step in book.companion_regimens:
-        if step.enabled:
-            asked.setdefault(acts_as(step.drug), ("companion_regimens", step.code))
-    barred = [
-        ("contraindications", row.code, row.name)
-        for row in book.contraindications
-        if row.enabled and row.kind == "DRUG"
-    ] + [
-        ("drug_classes", row.code, row.drug)
-        for row in book.drug_classes
-        if row.enabled and _decides(row.seed_class, row.label_class) == DrugClass.CONTRAINDICATED
-    ]
+    for table, rows in (
+        ("companion_regimens", book.companion_regimens),
+        ("drug_groups", [row for row in book.drug_groups if row.group in _ASKED_FOR]),
+    ):
+        for row in rows:
+            if row.enabled:
+                asked.setdefault(acts_as(row.drug), (table, row.code))
+    barred = (
+        [
+            ("contraindications", row.code, row.name)
+            for row in book.contraindications
+            if row.enabled and row.kind == "DRUG"
+        ]
+        + [
+            ("drug_classes", row.code, row.drug)
+            for row in book.drug_classes
+            if row.enabled
+            and _decides(row.seed_class, row.label_class) == DrugClass.CONTRAINDICATED
+        ]
+        + [
+            ("interactions", row.code, drug)
+            for row in book.interactions
+            if row.enabled and row.act is DoseAct.AVOID
+            for drug in row.drugs
+        ]
+    )
     for table, code, drug in barred:
         name = acts_as(drug)
         if name == INDEX_DRUG:

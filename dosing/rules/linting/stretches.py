@@ -29,14 +29,12 @@ SIDES = {"BELOW": "distance below the target", "ABOVE": "distance above the targ
 # and whether they can be negative. Any other quantity is an analyte of the vocabulary, from 0 on in
 # its canonical unit.
 DERIVED: dict[str, tuple[str, bool]] = {
-    "child-pugh": ("{score}", False),
     "calcium-corrected": ("mmol/L", True),  # a high albumin takes from it
     "child-pugh": ("{score}", False),
     "creatinine-ratio": ("1", False),
     "creatinine-rise": ("%", True),
     "creatinine-rise-48h": ("mg/dL", True),
     "potassium-beside": ("mmol/L", False),
-    "qtcf-rise": ("ms", True),
     "qtcf-rise": ("ms", True),
 }
 
