@@ -57,6 +57,8 @@ def standing(rows: Sequence[ThresholdRow], said: Range, book: RuleBook) -> Stand
     speaking = [row for row in possible if row.finding in findings]
     if len(speaking) < len(possible):
         return Standing(open_ended=bool(speaking))
+    if said.high is not None:  # "<": of two bands alike the upper one is the milder
+        speaking.reverse()
     mildest = min(speaking, key=lambda row: findings[row.finding].severity)
     return Standing(row=mildest, open_ended=True)
 

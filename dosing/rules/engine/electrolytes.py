@@ -78,12 +78,16 @@ _RAISING = tuple(group for group, _ in _KINDS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Electrolyte:
-    """The newest result of one electrolyte: how it is said, and where it stands."""
+    """The newest result of one electrolyte: how it is said, and where it stands.
+
+    `lacks` is what should have been measured with it.
+    """
 
     seen: Observation
     name: str
     words: str
     place: Standing
+    lacks: str = ""
 
     @property
     def stands(self) -> str:
@@ -116,6 +120,8 @@ def _tier(
             replace(test, analyte=seen.analyte) for test in next_test(book, repeat, drawn_on, code)
         )
         also: tuple[DueTest, ...] = ()
+        if electrolyte.lacks:
+            also += today(book, electrolyte.lacks, code, at)
         for series in others:
             if series != _TROUGH or case.regimen is not None:
                 also += asked(case, book, series, drawn_on, code, at)
@@ -188,7 +194,7 @@ def _plain(
     words = reported(seen, at)
     unit = rows[0].unit if rows else seen.unit
     if seen.unit != unit:
-        words += f" ({seen.comparator or ''}{shown(seen.canonical)} {unit})"
+        words += f" ({seen.comparator or ''}{shown(seen.canonical, at_most=3)} {unit})"
     return Electrolyte(seen=seen, name=name, words=words, place=standing(rows, values(seen), book))
 
 
@@ -211,21 +217,23 @@ def _corrected_calcium(case: CaseFacts, book: RuleBook, at: datetime) -> Electro
         None,
     )
     mmol_per_l = 10 / mass  # of 1 mg/dL, which is 10 mg/L
+    lacks = ""
     if albumin is None:
-        plus, how = ZERO, "not corrected: no albumin of those days is known"
+        lacks, plus, how = "albumin", ZERO, "not corrected: no albumin of those days is known"
     else:
         plus = share * (usual - albumin.canonical * 10)  # 1 g/dL is 10 g/L
         how = f"corrected for albumin {reported(albumin, at)}"
-    corrected = seen.canonical * mmol_per_l + plus
+    number = f"{seen.comparator or ''}{shown(seen.canonical * mmol_per_l + plus, at_most=3)}"
     return Electrolyte(
         seen=seen,
         name="Calcium",
-        words=f"{reported(seen, at)} ({seen.comparator or ''}{shown(corrected)} mmol/L, {how})",
+        words=f"{reported(seen, at)} ({number} mmol/L, {how})",
         place=standing(
             book.index.thresholds.get("calcium-corrected", ()),
             scaled(values(seen), mmol_per_l, plus),
             book,
         ),
+        lacks=lacks,
     )
 
 

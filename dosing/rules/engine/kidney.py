@@ -21,7 +21,7 @@ from dosing.rules.engine.bands import (
     undecided,
 )
 from dosing.rules.engine.facts import CaseFacts, EventKind, Observation
-from dosing.rules.engine.quantities import day, months_after, shown
+from dosing.rules.engine.quantities import day, months_after, round_down, shown
 from dosing.rules.engine.rows import DrugGroup
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.trough import target, target_words, values
@@ -32,20 +32,14 @@ LAST_STAGE = "KIDNEY-R3"
 # The stages in rising order: the finding that a row leads to and what it asks of the dose (S55),
 # then the stage, the finding about the target (S54) and the tests that follow.
 _STAGES = (
-    ("KIDNEY-R1", "Consider a lower dose", "R1", "KIDNEY-TARGET-R1", "CREATININE-REPEAT"),
-    (
-        "KIDNEY-R2",
-        "Reduce the dose or stop for a time",
-        "R2",
-        "KIDNEY-TARGET-R2",
-        "CREATININE-REPEAT",
-    ),
+    ("KIDNEY-R1", "consider a lower dose", "R1", "KIDNEY-TARGET-R1", "REPEAT"),
+    ("KIDNEY-R2", "reduce the dose or stop for a time", "R2", "KIDNEY-TARGET-R2", "REPEAT"),
     (
         "KIDNEY-R3",
-        "Hold tacrolimus and call nephrology",
+        "hold tacrolimus and call nephrology",
         "R3",
         "KIDNEY-TARGET-R3",
-        "CREATININE-REPEAT-NOW",
+        "REPEAT-NOW",
     ),
 )
 _ORDER = {stage[0]: number for number, stage in enumerate(_STAGES)}
@@ -142,7 +136,8 @@ def _places(
     baseline = None if days is None else own_baseline(case, CREATININE, int(days), at)
     if baseline is not None and days is not None:
         own, before_start = baseline
-        ratio = newest.canonical / own.canonical
+        # Rounded down, so that what is shown never reaches a limit that was not reached.
+        ratio = round_down(newest.canonical / own.canonical, Fraction(1, 100))
         which = (
             ""
             if before_start
@@ -197,9 +192,8 @@ def _drawn_on_tacrolimus(seen: Observation, case: CaseFacts, at: datetime) -> bo
 def _staged(now: Dysfunction, case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
     """S54, S55 and S56 at one stage; the last stage holds tacrolimus."""
     found: tuple[Finding, ...] = ()
-    begin = f"{now.words[0].upper()}{now.words[1:]}: "
     more = MAY_BE_WORSE if now.open_ended else ""
-    for code, what, stage, lowered, series in _STAGES:
+    for code, what, stage, lowered, repeat in _STAGES:
         if code != now.code:
             continue
         hold: DoseProposal | None = None
@@ -208,7 +202,7 @@ def _staged(now: Dysfunction, case: CaseFacts, book: RuleBook, at: datetime) -> 
         found += raised(
             book,
             code,
-            f"{begin}renal dysfunction, stage {stage}. {what}.{_option(code, book)}{more}",
+            f"Renal dysfunction, stage {stage} ({now.words}): {what}.{_option(code, book)}{more}",
             inputs=now.inputs,
             proposal=hold,
             effect=Effect.ASKS_FOR_LESS,
@@ -221,7 +215,7 @@ def _staged(now: Dysfunction, case: CaseFacts, book: RuleBook, at: datetime) -> 
             inputs=now.inputs,
         )
         code = "KIDNEY-MONITOR"
-        again = next_test(book, series, now.on, code)
+        again = next_test(book, f"CREATININE-{repeat}", now.on, code)
         hard = partners(case, book, at, DrugGroup.NEPHROTOXIC)
         review = f" Review what is hard on the kidney: {hard}." if hard else ""
         found += raised(
@@ -230,7 +224,7 @@ def _staged(now: Dysfunction, case: CaseFacts, book: RuleBook, at: datetime) -> 
             "Monitor renal function closely and adjust: creatinine and potassium again"
             f"{by_when(again)}.{review}",
             inputs=now.inputs,
-            due_tests=again + asked(case, book, "POTASSIUM-REPEAT", now.on, code, at),
+            due_tests=again + asked(case, book, f"POTASSIUM-{repeat}", now.on, code, at),
         )
     return found + _trough(now.on, case, book, at)
 
@@ -316,7 +310,7 @@ def _chronic(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ..
         return raised(
             book,
             code,
-            f"{words[0].upper()}{words[1:]}: chronic renal dysfunction. Lower the target trough"
+            f"Chronic renal dysfunction ({words}): lower the target trough"
             f"{_present_target(case, book)}, for which the protocol gives no number, consider a "
             "lower dose, and monitor renal function closely.",
             inputs=tuple((seen.analyte, reported(seen, at)) for seen, _ in shown_by),

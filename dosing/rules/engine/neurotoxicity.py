@@ -20,22 +20,19 @@ _SIGNS = {
 }
 _BY_GRADE = frozenset({EventKind.TREMOR, EventKind.HEADACHE})
 _GRAVE = frozenset({EventKind.MENTAL_STATUS_CHANGE, EventKind.SEIZURE, EventKind.PRES})
-_MILD, _LIMITING, _DANGER = "NEURO-N1", "NEURO-N2", "NEURO-N3"
+_CHECKS = ("MAGNESIUM-CHECK", "SYSTOLIC-CHECK", "DIASTOLIC-CHECK")
 # The steps of D16: the finding, what is done, what is measured beside the trough.
 _STEPS = (
-    (_MILD, "consider a lower dose of tacrolimus", ()),
+    ("NEURO-N1", "consider a lower dose of tacrolimus", ()),
+    ("NEURO-N2", "reduce tacrolimus or hold it, and check magnesium and blood pressure", _CHECKS),
     (
-        _LIMITING,
-        "reduce tacrolimus or hold it, and check magnesium and blood pressure",
-        ("MAGNESIUM-CHECK", "SYSTOLIC-CHECK", "DIASTOLIC-CHECK"),
-    ),
-    (
-        _DANGER,
+        "NEURO-N3",
         "hold tacrolimus, arrange an urgent MRI of the brain, control blood pressure and check "
         "magnesium",
-        ("MAGNESIUM-CHECK", "SYSTOLIC-CHECK", "DIASTOLIC-CHECK"),
+        _CHECKS,
     ),
 )
+_MILD, _LIMITING, _DANGER = (step[0] for step in _STEPS)
 
 
 def neurotoxicity(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:

@@ -44,8 +44,7 @@ _TIERS = (
     ),
     (
         "QT-SEVERE",
-        "reduce tacrolimus or hold it, correct potassium, magnesium and calcium, and repeat the "
-        "ECG without delay",
+        "reduce tacrolimus or hold it, and correct potassium, magnesium and calcium",
         "ECG-NOW",
         Effect.ASKS_FOR_LESS,
     ),
