@@ -409,6 +409,18 @@ DEFECTS: dict[str, tuple[Change, str, str, str, str]] = {
         add("schedules", schedule("SCHEDULE-AGAIN", Phase.EARLY, 28)),
         "schedules", "PHASE", "SCHEDULE-EARLY, SCHEDULE-AGAIN", "EARLY",
     ),
+    "a condition that never counts": (
+        add("schedules", schedule("SCHEDULE-QT", Phase.EARLY, 60, condition="QT_RISK")),
+        "schedules", "REACH", "SCHEDULE-EARLY, SCHEDULE-QT", "60 d",
+    ),
+    "a condition twice, in another order": (
+        add("schedules", *(
+            schedule(code, Phase.EARLY, 7, condition=condition) for code, condition in (
+                ("SCHEDULE-A", "QT_RISK and CKD"), ("SCHEDULE-B", "CKD and QT_RISK")
+            )
+        )),
+        "schedules", "PHASE", "SCHEDULE-A, SCHEDULE-B", "EARLY",
+    ),
     "a phase without an interval": (
         drop("schedules", "SCHEDULE-STABLE"),
         "schedules", "PHASE", "SCHEDULE-EARLY, SCHEDULE-TITRATION", "STABLE",
@@ -714,15 +726,15 @@ def test_a_gap_is_shown_with_a_value_that_no_row_holds() -> None:
     draft = edited(sound(), "thresholds", "K-2", low=Decimal("5.2"))
     (gap,) = [each for each in errors(draft) if each.check == "GAP"]
     assert gap.message == (
-        "No row claims the potassium from 5 to below 5.2 mmol/L (5.1 mmol/L for one). It is "
-        "missing beside K-1 and K-2."
+        "Potassium: no row claims from 5 to below 5.2 mmol/L (5.1 mmol/L for one). It is missing "
+        "beside K-1 and K-2."
     )
     assert not any(row.holds(Fraction("5.1")) for row in draft.index.thresholds["potassium"])
 
 
 def test_an_overlap_says_which_two_rows_claim_the_value() -> None:
     (overlap,) = errors(edited(sound(), "level_bands", "B-4", low_included=True))
-    assert overlap.message == "The trough 10 ng/mL is claimed by B-3 and B-4."
+    assert overlap.message == "Trough: 10 ng/mL is claimed by B-3 and B-4."
 
 
 def test_a_quantity_that_can_fall_has_no_lowest_value() -> None:
@@ -738,6 +750,18 @@ def test_a_quantity_that_can_fall_has_no_lowest_value() -> None:
     assert (gap.check, gap.row, gap.value) == ("GAP", "R-1", f"below 0 {unit}")
 
 
+def test_a_quantity_that_can_fall_and_whose_only_row_is_empty_has_no_value_at_all() -> None:
+    nothing = threshold("R-1", "qtcf-rise", "60", "60", "()", "ms")
+    found = errors(having(sound(), "thresholds", nothing))
+    assert [(each.check, each.row, each.value) for each in found] == [
+        ("GAP", "", "any value in ms"),
+        ("EMPTY", "R-1", "from 60 (not included) to 60 (not included) ms"),
+    ]
+    everything = (threshold(code, "qtcf-rise", None, None, "()", "ms") for code in ("R-1", "R-2"))
+    (twice,) = errors(having(sound(), "thresholds", *everything))
+    assert (twice.check, twice.row, twice.value) == ("OVERLAP", "R-1, R-2", "any value in ms")
+
+
 def test_a_quantity_without_an_enabled_row_says_nothing_and_is_no_gap() -> None:
     draft = replace(
         sound(),
@@ -747,6 +771,14 @@ def test_a_quantity_without_an_enabled_row_says_nothing_and_is_no_gap() -> None:
         ),
     )
     assert not errors(draft)
+
+
+def test_a_drug_without_any_code_needs_a_reason() -> None:
+    extract = "Schisandra sphenanthera extract"
+    group = DrugGroupRow(code="N-1", group=DrugGroup.NEPHROTOXIC, drug=extract, **OWN)
+    (found,) = lint(having(sound(), "drug_groups", group))
+    assert (found.level, found.row, found.value) == (Level.WARNING, "N-1", extract)
+    assert not lint(having(sound(), "drug_groups", replace(group, enabled=False)))
 
 
 def test_a_row_that_is_off_still_needs_a_known_drug_and_a_source() -> None:
@@ -811,6 +843,15 @@ TAKEN_BACK: dict[str, tuple[Change, Level, str, str, str, str]] = {
         edit("interactions", "STRONG_INHIBITOR_AZOLE-ON", numerator=2),
         Level.WARNING, "interactions", "SEED-VALUE", "STRONG_INHIBITOR_AZOLE-ON", "1 → 2",
     ),
+    "drugs of the protocol changed": (
+        edit("interactions", "STRONG_INHIBITOR_AZOLE-ON", drugs=("voriconazole",)),
+        Level.WARNING, "interactions", "SEED-VALUE", "STRONG_INHIBITOR_AZOLE-ON",
+        "itraconazole, ketoconazole, posaconazole, voriconazole → voriconazole",
+    ),
+    "an end of the protocol handed over": (
+        edit("level_bands", "B-3", high_included=False),
+        Level.WARNING, "level_bands", "SEED-VALUE", "B-3", "yes → no",
+    ),
     "a class of the protocol changed": (
         edit("drug_classes", "CLASS-VORICONAZOLE", label_class=""),
         Level.WARNING, "drug_classes", "SEED-VALUE", "CLASS-VORICONAZOLE",
@@ -874,6 +915,7 @@ def published() -> RuleBook:
         barred("X-LABEL", "everolimus", origin=Origin.LABEL),
     )
     draft = edited(draft, "starting_doses", "W-1", origin=Origin.SEED)
+    draft = edited(draft, "level_bands", "B-3", origin=Origin.SEED)
     draft = edited(draft, "interactions", "STRONG_INHIBITOR_AZOLE-ON", origin=Origin.SEED)
     draft = having(
         draft,

@@ -111,8 +111,10 @@ def _changed(table: str, old: Row, new: Row) -> Iterator[LintFinding]:
 
 
 def _said(value: object) -> str:
-    if value is None or value == "":
+    if value is None or value in ("", ()):
         return "nothing"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, tuple):
         return ", ".join(str(each) for each in value)
     if isinstance(value, Enum):
@@ -183,21 +185,26 @@ def _bars(book: RuleBook, published: RuleBook) -> Iterator[LintFinding]:
 
 def _statements(book: RuleBook, published: RuleBook) -> Iterator[LintFinding]:
     here = _cited(book)
-    for statement, code in _cited(published).items():
+    for statement, (table, row) in _cited(published).items():
         if statement not in here:
             yield error(
                 "STATEMENT",
-                "findings",
-                code,
+                table,
+                row,
                 statement,
-                f"{statement}, for which {code} stood in the published book, is no longer cited by "
-                "any finding.",
+                f"{statement}, for which {row} stood in the published book, is no longer cited by "
+                "any advice.",
             )
 
 
-def _cited(book: RuleBook) -> dict[str, str]:
-    cited: dict[str, str] = {}
-    for row in (*book.index.findings.values(), *book.index.interactions.values()):
-        for statement in row.statements:
-            cited.setdefault(statement, row.code)
+def _cited(book: RuleBook) -> dict[str, tuple[str, str]]:
+    """Every statement that advice can cite, with the table and code of the first row that does."""
+    cited: dict[str, tuple[str, str]] = {}
+    for table, rows in (
+        ("findings", book.index.findings.values()),
+        ("interactions", book.index.interactions.values()),
+    ):
+        for row in rows:
+            for statement in row.statements:
+                cited.setdefault(statement, (table, row.code))
     return cited

@@ -6,7 +6,7 @@ from functools import cache
 from dosing.rules.engine.facts import EventKind
 from dosing.rules.engine.rows import DoseAct, DrugClass, DrugGroup, Row
 from dosing.rules.engine.rulebook import RuleBook
-from dosing.rules.linting.findings import LintFinding, error
+from dosing.rules.linting.findings import LintFinding, error, warning
 from patients.vocabulary import vocabulary
 
 INDEX_DRUG = "tacrolimus"
@@ -27,7 +27,15 @@ def acts_as(name: str) -> str:
     return _ingredients().get(" ".join(name.split()).casefold(), name)
 
 
-def drugs_named(book: RuleBook) -> Iterator[tuple[str, str, str]]:
+@cache
+def _coded() -> frozenset[str]:
+    """The names under which a drug with an ATC or RxNorm code acts, alone or in a combination."""
+    return frozenset(
+        name for drug in vocabulary().drugs if drug.atc or drug.rxcui for name in drug.ingredients
+    )
+
+
+def drugs_named(book: RuleBook) -> Iterator[tuple[str, Row, str]]:
     """Every (table, row, drug) of the tables whose rows the rules find by the drug's name."""
     for table, rows in (
         ("drug_classes", book.drug_classes),
@@ -39,47 +47,42 @@ def drugs_named(book: RuleBook) -> Iterator[tuple[str, str, str]]:
     ):
         for row in rows:
             if row.drug or table != "modifying_factors":
-                yield table, row.code, row.drug
+                yield table, row, row.drug
     for interaction in book.interactions:
         for drug in (*interaction.drugs, *interaction.with_drugs):
-            yield "interactions", interaction.code, drug
+            yield "interactions", interaction, drug
     for barred in book.contraindications:
         if barred.kind == "DRUG":
-            yield "contraindications", barred.code, barred.name
+            yield "contraindications", barred, barred.name
 
 
 def drugs_are_known(book: RuleBook) -> Iterator[LintFinding]:
     """A row names a drug as its records do: an alias or a combination would never be found."""
     for table, row, drug in drugs_named(book):
-        if acts_as(drug) == drug and drug.casefold() in _ingredients():
-            continue
         known = vocabulary().drug(drug)
+        if acts_as(drug) == drug and drug.casefold() in _ingredients():
+            if row.enabled and drug not in _coded():
+                yield warning(
+                    "DRUG",
+                    table,
+                    row.code,
+                    drug,
+                    f"{row.code} names {drug}, for which the vocabulary has neither an ATC nor an "
+                    "RxNorm code.",
+                )
+            continue
         if known is None and drug.casefold() not in _ingredients():
-            yield error(
-                "DRUG",
-                table,
-                row,
-                drug,
-                f"{row} names {drug!r}, which the vocabulary does not know.",
-            )
+            words = f"{drug!r}, which the vocabulary does not know"
         elif known is not None and known.name not in known.ingredients:
-            yield error(
-                "DRUG",
-                table,
-                row,
-                drug,
-                f"{row} names the combination {known.name}, which acts by its ingredients: name "
-                f"{' or '.join(known.ingredients)}.",
+            words = (
+                f"the combination {known.name}, which acts by its ingredients: name "
+                f"{' or '.join(known.ingredients)}"
             )
         else:
-            yield error(
-                "DRUG",
-                table,
-                row,
-                drug,
-                f"{row} names {drug!r}, and the records call it {acts_as(drug)!r}: the row would "
-                "never be found.",
+            words = (
+                f"{drug!r}, and the records call it {acts_as(drug)!r}: the row would never be found"
             )
+        yield error("DRUG", table, row.code, drug, f"{row.code} names {words}.")
 
 
 def other_names_are_known(book: RuleBook) -> Iterator[LintFinding]:

@@ -82,11 +82,7 @@ def level_order(book: RuleBook) -> Iterator[LintFinding]:
     for row in rows:
         by_band[row.band].append(row)
     for band, held in by_band.items():
-        if not held:
-            yield error(
-                "BAND", "level_bands", "", band, f"No row is the band {band}: each stands once."
-            )
-        for again in held[1:]:
+        for again in held[1:]:  # that none is missing, the book itself sees to
             both = f"{held[0].code}, {again.code}"
             yield error(
                 "BAND",
@@ -222,7 +218,8 @@ def _gap(dimension: Dimension, first: Cut, last: Cut, rows: Sequence[str]) -> Li
         dimension.table,
         ", ".join(rows),
         value,
-        f"No row claims the {dimension.words} {value}{_one(first, last, dimension.unit)}.{beside}",
+        f"{_capital(dimension.words)}: no row claims {value}"
+        f"{_one(first, last, dimension.unit)}.{beside}",
     )
 
 
@@ -233,9 +230,13 @@ def _overlap(dimension: Dimension, first: Cut, last: Cut, one: str, other: str) 
         dimension.table,
         f"{one}, {other}",
         value,
-        f"The {dimension.words} {value}{_one(first, last, dimension.unit)} is claimed by {one} and "
-        f"{other}.",
+        f"{_capital(dimension.words)}: {value}{_one(first, last, dimension.unit)} is claimed by "
+        f"{one} and {other}.",
     )
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _one(first: Cut, last: Cut, unit: str) -> str:
@@ -256,7 +257,7 @@ def _words(first: Cut, last: Cut, unit: str) -> str:
     """The values between two cuts: "10 ng/mL", "from 5 to below 5.5 mmol/L", "above 20 ng/mL"."""
     (below, low, after_low), (above, high, after_high) = first, last
     if below and above:
-        return f"of every value in {unit}"
+        return f"any value in {unit}"
     if below:
         return f"{'up to' if after_high else 'below'} {exactly(high)} {unit}"
     lower = f"{'above' if after_low else 'from'} {exactly(low)}"
