@@ -1,5 +1,6 @@
 """The whole protocol over one case: a visible list of questions, one reconciled answer."""
 
+from collections.abc import Callable
 from datetime import datetime, timezone
 
 from dosing.rules.engine import (
@@ -25,15 +26,19 @@ from dosing.rules.engine import (
     trough,
     vaccines,
 )
-from dosing.rules.engine.advice import Advice, Finding, Outcome, approved, reconcile
+from dosing.rules.engine.advice import Advice, DueTest, Finding, Outcome, approved, reconcile
 from dosing.rules.engine.facts import CaseFacts
 from dosing.rules.engine.rulebook import RuleBook
+
+Topic = Callable[[CaseFacts, RuleBook, datetime], tuple[Finding | DueTest, ...]]
 
 # Kept with each assessment. Raised whenever the same facts and book could give another advice
 # than before.
 ENGINE_VERSION = "2"
 
-TOPICS = (
+# A topic answers with findings, and with tests that are due without one: a satisfied check is no
+# finding.
+TOPICS: tuple[Topic, ...] = (
     selection.outside,
     selection.summary,
     selection.first_line,
@@ -47,7 +52,7 @@ TOPICS = (
     companions.cyclophosphamide,
     schedule.baseline,
     schedule.first_trough,
-    calendars.overdue,
+    calendars.calendar,
     trough.sample,
     trough.own_target,
     titration.level_bands,
@@ -86,15 +91,13 @@ TOPICS = (
     pregnancy.pregnancy,
     pregnancy.contraception,
     pregnancy.lactation,
+    outcomes.response_tests,
     outcomes.response,
     outcomes.worsening,
     outcomes.survival,
     outcomes.steroid_sparing,
     outcomes.duration,
 )
-
-# What only asks for tests that are not late: a satisfied check is no finding.
-CALENDARS = (calendars.upcoming, outcomes.response_tests)
 
 
 def assess(case: CaseFacts, book: RuleBook, *, at: datetime) -> Advice:
@@ -109,7 +112,14 @@ def assess(case: CaseFacts, book: RuleBook, *, at: datetime) -> Advice:
     # A stored case knows only this offset, and must count the days of summer and winter alike
     # when it is evaluated again.
     at = at.astimezone(timezone(offset))
-    raised = [found for topic in TOPICS for found in topic(case, book, at)]
+    raised: list[Finding] = []
+    due: list[DueTest] = []
+    for topic in TOPICS:
+        for answer in topic(case, book, at):
+            if isinstance(answer, DueTest):
+                due.append(answer)
+            else:
+                raised.append(answer)
     if case.local_approvals:
         raised = [approved(found, case, at.date()) for found in raised]
     findings = tuple(sorted(raised, key=_order))
@@ -119,8 +129,7 @@ def assess(case: CaseFacts, book: RuleBook, *, at: datetime) -> Advice:
         outcome = Outcome.COULD_NOT_CHECK
     else:
         outcome = Outcome.ADVICE
-    due = [test for found in findings for test in found.due_tests]
-    due += [test for calendar in CALENDARS for test in calendar(case, book, at)]
+    due += [test for found in findings for test in found.due_tests]
     return Advice(
         rule_book=book.version,
         at=at,

@@ -1,9 +1,10 @@
 """How often each test comes back while tacrolimus is taken: S25, S26, S29-S35, D1-D11."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import groupby
+from typing import NamedTuple
 
 from dosing.rules.engine import qt
 from dosing.rules.engine.advice import DueTest, Finding, next_test, raised
@@ -14,14 +15,15 @@ from dosing.rules.engine.facts import (
     CaseFacts,
     EventKind,
     Intent,
+    Observation,
     Regimen,
     RegimenStatus,
     Route,
 )
 from dosing.rules.engine.quantities import ZERO, day, months_after, shown
 from dosing.rules.engine.rows import Condition, DrugClass, DrugGroup, Phase, ScheduleRow
-from dosing.rules.engine.rulebook import RuleBook
-from dosing.rules.engine.trough import Side, newest_trough, side, troughs, values
+from dosing.rules.engine.rulebook import RuleBook, Scheduled
+from dosing.rules.engine.trough import Side, is_trough, newest_trough, side, values
 
 _RAAS_BLOCKERS = (
     DrugGroup.ACE_INHIBITOR,
@@ -29,11 +31,18 @@ _RAAS_BLOCKERS = (
     DrugGroup.POTASSIUM_SPARING,
 )
 _NAMES = {TACROLIMUS_LEVEL: "tacrolimus trough", "hba1c": "HbA1c"}
+# How long the beginning of a treatment lasts, by the number that says it.
+_FIRST = {
+    Condition.FIRST_WEEKS: "FIRST-WEEKS-DAYS",
+    Condition.FIRST_MONTHS: "FIRST-MONTHS",
+    Condition.FIRST_YEAR: "FIRST-YEAR-MONTHS",
+}
+
+Phases = Mapping[Phase, Sequence[Scheduled]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One test of the calendar: when it is due, by which row, when it was last done.
+class Entry(NamedTuple):
+    """One test of the calendar, by which row it is due, and when it was last done.
 
     `since` is the day from which it counts: the last result or, where that is older, the start of
     the treatment; None where neither is known.
@@ -44,64 +53,67 @@ class Entry:
     last_on: date | None
     since: date | None
 
-    def is_overdue(self, today: date) -> bool:
-        """Whether the last day on which it is in time has passed."""
-        return today > self.test.latest
+    @property
+    def is_first_trough(self) -> bool:
+        """Whether no trough of this treatment is known yet."""
+        return self.last_on is None and self.row.analyte == TACROLIMUS_LEVEL
 
 
-def upcoming(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[DueTest, ...]:
-    """The tests of the calendar that are not overdue: due, but no finding (S25, S26, S29-S35).
+def calendar(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding | DueTest, ...]:
+    """S25, S26, S29-S35: every test of the calendar is due, and those that are late are a finding.
 
-    The first trough of a treatment is asked for by S23.
+    The first trough of a treatment is asked for by S23; here it can only be late.
     """
-    today = at.date()
-    return tuple(
-        entry.test
-        for entry in _entries(case, book, at)
-        if not entry.is_overdue(today) and not _is_first_trough(entry)
-    )
-
-
-def overdue(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
-    """S25, S26, S29-S35: what the calendar asked for and nobody has measured, with its dates."""
-    today = at.date()
-    late = [entry for entry in _entries(case, book, at) if entry.is_overdue(today)]
-    found: tuple[Finding, ...] = ()
-    if not late:
-        return found
-    names = {item.analyte: item.name for item in book.baseline_items} | _NAMES
-    for code, analytes in book.index.schedules.items():
-        entries = [entry for entry in late if entry.row.finding == code]
-        if not entries:
+    regimen = case.regimen
+    if regimen is None or case.intent is not Intent.REVIEW or not book.index.schedules:
+        return ()
+    treatment = _Treatment(case, regimen, book, at)
+    answer: list[Finding | DueTest] = []
+    for code, tests in book.index.schedules.items():
+        finding = book.index.findings.get(code)
+        if finding is None:
             continue
-        phase = entries[0].row.phase
-        found += raised(
-            book,
-            code,
-            f"Overdue: {'; '.join(_late_words(entries, names))}. "
-            f"{_phase_words(phase, TACROLIMUS_LEVEL in analytes, book)}.",
-            inputs=(
-                ("phase", phase.value),
-                *((entry.test.analyte, _dates(entry)) for entry in entries),
-            ),
-            due_tests=tuple(entry.test for entry in entries),
-        )
-    return found
+        late: list[Entry] = []
+        for analyte, phases in tests.items():
+            entry = treatment.entry(analyte, phases, finding.statements)
+            if entry is None:
+                continue
+            if treatment.asked_on > entry.test.latest:
+                late.append(entry)
+            elif not entry.is_first_trough:
+                answer.append(entry.test)
+        if late:
+            phase = late[0].row.phase
+            answer += raised(
+                book,
+                code,
+                f"Overdue: {_late_words(late, book)}. "
+                f"{_phase_words(phase, TACROLIMUS_LEVEL in tests, book)}.",
+                inputs=(
+                    ("phase", phase.value),
+                    *((entry.row.analyte, _dates(entry)) for entry in late),
+                ),
+                due_tests=tuple(entry.test for entry in late),
+            )
+    return tuple(answer)
 
 
-def _late_words(entries: list[Entry], names: dict[str, str]) -> Iterator[str]:
+def _late_words(entries: list[Entry], book: RuleBook) -> str:
     """What is overdue, tests of the same days in one clause."""
+    names = {item.analyte: item.name for item in book.baseline_items} | _NAMES
+    clauses = []
     for _, group in groupby(sorted(entries, key=_by_days), key=lambda entry: _by_days(entry)[:4]):
         alike = list(group)
         first = alike[0]
-        named = ", ".join(names.get(each.test.analyte, each.test.analyte) for each in alike)
+        named = ", ".join(names.get(each.row.analyte, each.row.analyte) for each in alike)
         done = "no result" if first.last_on is None else f"last on {day(first.last_on)}"
         from_start = first.since is not None and first.since != first.last_on
         begun = f" from {day(first.since)}" if first.since is not None and from_start else ""
         every = f"every {first.row.every_days} days{begun}; "
-        if _is_first_trough(first):
+        if first.is_first_trough:
             every = ""
-        yield f"{named}, due on {day(first.test.due)} ({every}{done})"
+        clauses.append(f"{named}, due on {day(first.test.due)} ({every}{done})")
+    return "; ".join(clauses)
 
 
 def _by_days(entry: Entry) -> tuple[date, date, date, int, str]:
@@ -126,87 +138,6 @@ def _phase_words(phase: Phase, level: bool, book: RuleBook) -> str:
     return f"The {'trough' if level else 'dose'} became stable {ago}"
 
 
-def _is_first_trough(entry: Entry) -> bool:
-    return entry.row.analyte == TACROLIMUS_LEVEL and entry.last_on is None
-
-
-def _first_trough(entry: Entry, regimen: Regimen, book: RuleBook, at: datetime) -> Entry:
-    """The first trough of a treatment has the days that S23 gives it."""
-    set_on = _dose_day(regimen, at)
-    if not _is_first_trough(entry) or set_on is None:
-        return entry
-    for test in next_test(book, "FIRST-TROUGH", set_on, entry.row.finding):
-        return replace(entry, test=test, since=set_on)
-    return entry
-
-
-def _entries(case: CaseFacts, book: RuleBook, at: datetime) -> Iterator[Entry]:
-    """Every test of the calendar with its days, by finding."""
-    regimen = case.regimen
-    if regimen is None or case.intent is not Intent.REVIEW or not book.index.schedules:
-        return
-    begun = regimen.started_on or _dose_day(regimen, at)
-    level_phase_now, dose_phase_now = level_phase(case, book, at), dose_phase(regimen, book, at)
-    asked = _Conditions(case, book, at, begun, level_phase_now)
-    for code, tests in book.index.schedules.items():
-        finding = book.index.findings.get(code)
-        if finding is None:
-            continue
-        for analyte, phases in tests.items():
-            level = analyte == TACROLIMUS_LEVEL
-            if level and regimen.status is RegimenStatus.HELD:
-                continue
-            last_on = _last_on(case, book, at, analyte)
-            # A result from before the treatment is its baseline: the calendar begins with it.
-            since = max(filter(None, (last_on, begun)), default=None)
-            for row in phases.get(level_phase_now if level else dose_phase_now, ()):
-                due = at.date() if since is None else since + timedelta(days=row.every_days)
-                if not asked.hold(row, due):
-                    continue
-                entry = Entry(
-                    row=row,
-                    test=_due(row, due, since, regimen, book, at, finding.statements),
-                    last_on=last_on,
-                    since=since,
-                )
-                yield _first_trough(entry, regimen, book, at) if level else entry
-                break
-
-
-def _due(
-    row: ScheduleRow,
-    due: date,
-    since: date | None,
-    regimen: Regimen,
-    book: RuleBook,
-    at: datetime,
-    statements: tuple[str, ...],
-) -> DueTest:
-    """The window of one test; a trough is never due before the dose in force can show (D1)."""
-    grace = timedelta(days=row.grace_days)
-    earliest = due if since is None else due - grace
-    set_on = _dose_day(regimen, at)
-    if row.analyte == TACROLIMUS_LEVEL and set_on is not None:
-        hours = book.index.numbers["STEADY-STATE-HOURS"]
-        earliest = max(earliest, set_on + timedelta(days=-int(-hours // 24)))
-        due = max(due, earliest)
-    return DueTest(
-        analyte=row.analyte,
-        earliest=earliest,
-        due=due,
-        latest=due + grace,
-        statements=statements,
-    )
-
-
-def _last_on(case: CaseFacts, book: RuleBook, at: datetime, analyte: str) -> date | None:
-    """The day of the newest result; of tacrolimus, of the newest trough of this treatment."""
-    newest = (
-        newest_trough(case, book, at) if analyte == TACROLIMUS_LEVEL else case.newest(analyte, at)
-    )
-    return None if newest is None else newest.at.astimezone(at.tzinfo).date()
-
-
 def _dose_day(regimen: Regimen, at: datetime) -> date | None:
     since = regimen.dose_since
     return None if since is None else since.astimezone(at.tzinfo).date()
@@ -224,13 +155,18 @@ def level_phase(case: CaseFacts, book: RuleBook, at: datetime) -> Phase:
     if regimen is None or regimen.dose_since is None or "LEVEL-STABLE-DAYS" not in numbers:
         return Phase.TITRATION
     steady_at = regimen.dose_since + timedelta(hours=int(numbers["STEADY-STATE-HOURS"]))
+    window = book.index.windows.get(regimen.formulation)
     inside: list[date] = []
-    for level in troughs(case, book, at):
-        where = side(level, regimen, book)
-        if level.at < steady_at or where in (Side.BELOW, Side.ABOVE):
+    for level in case.results(TACROLIMUS_LEVEL, at):
+        if level.at < steady_at:
             break
+        if not is_trough(level, window):
+            continue
+        where = side(level, regimen, book)
         if where is Side.INSIDE:
             inside.append(level.at.astimezone(at.tzinfo).date())
+        elif where is not None:
+            break
     needed = numbers["LEVEL-STABLE-DAYS"]
     stable_on = next((on for on in reversed(inside) if (on - inside[-1]).days >= needed), None)
     return _after(stable_on, "LEVEL-EARLY-MONTHS", book, at)
@@ -255,46 +191,95 @@ def _after(stable_on: date | None, months: str, book: RuleBook, at: datetime) ->
     return Phase.EARLY if at.date() < months_after(stable_on, early) else Phase.STABLE
 
 
-class _Conditions:
-    """What of the conditions of a calendar holds for this case, each asked once."""
+class _Treatment:
+    """What the calendar of one patient depends on, each asked once."""
 
-    def __init__(
-        self, case: CaseFacts, book: RuleBook, at: datetime, begun: date | None, level: Phase
-    ) -> None:
-        self.case, self.book, self.at, self.begun, self.level = case, book, at, begun, level
+    def __init__(self, case: CaseFacts, regimen: Regimen, book: RuleBook, at: datetime) -> None:
+        self.case, self.regimen, self.book, self.at = case, regimen, book, at
+        self.asked_on = at.date()
+        self.set_on = _dose_day(regimen, at)
+        self.begun = regimen.started_on or self.set_on
+        self.level_phase = level_phase(case, book, at)
+        self.dose_phase = dose_phase(regimen, book, at)
         self.known: dict[Condition, bool] = {}
 
-    def hold(self, row: ScheduleRow, due: date) -> bool:
-        """Whether all conditions of the row hold for a test that it makes due on `due`."""
-        return all(self._holds(condition, due) for condition in row.conditions)
+    def entry(self, analyte: str, phases: Phases, statements: tuple[str, ...]) -> Entry | None:
+        """The one row that counts for this test, with its days; None where none asks for it."""
+        if analyte == TACROLIMUS_LEVEL:
+            if self.regimen.status is RegimenStatus.HELD:
+                return None
+            newest = newest_trough(self.case, self.book, self.at)
+            entry = self._counted(newest, phases.get(self.level_phase, ()), statements)
+            return None if entry is None else self._trough(entry)
+        newest = self.case.newest(analyte, self.at)
+        return self._counted(newest, phases.get(self.dose_phase, ()), statements)
+
+    def _counted(
+        self,
+        newest: Observation | None,
+        rows: Sequence[Scheduled],
+        statements: tuple[str, ...],
+    ) -> Entry | None:
+        last_on = None if newest is None else newest.at.astimezone(self.at.tzinfo).date()
+        # A result from before the treatment is its baseline: the calendar begins with it.
+        since = last_on
+        if self.begun is not None and (since is None or since < self.begun):
+            since = self.begun
+        for row, conditions in rows:
+            due = self.asked_on if since is None else since + timedelta(row.every_days)
+            if conditions and not all(self._holds(condition, due) for condition in conditions):
+                continue
+            grace = timedelta(row.grace_days)
+            test = DueTest(
+                analyte=row.analyte,
+                earliest=due if since is None else due - grace,
+                due=due,
+                latest=due + grace,
+                statements=statements,
+            )
+            return Entry(row, test, last_on, since)
+        return None
+
+    def _trough(self, entry: Entry) -> Entry:
+        """A trough is never due before the dose in force can show; the first is that of S23."""
+        row, test, _, _ = entry
+        if self.set_on is None:
+            return entry
+        if entry.is_first_trough:
+            for first in next_test(self.book, "FIRST-TROUGH", self.set_on, row.finding):
+                return entry._replace(test=first, since=self.set_on)
+        hours = self.book.index.numbers["STEADY-STATE-HOURS"]
+        steady_on = self.set_on + timedelta(days=-int(-hours // 24))
+        if test.earliest >= steady_on:
+            return entry
+        due = max(test.due, steady_on)
+        latest = due + timedelta(row.grace_days)
+        return entry._replace(test=replace(test, earliest=steady_on, due=due, latest=latest))
 
     def _holds(self, condition: Condition, due: date) -> bool:
-        ends_on = self._ends_on(condition)
-        if ends_on is not None:
-            return due <= ends_on
+        """Whether the condition holds; the first weeks, months and year by the day of the test."""
+        if condition in _FIRST:
+            return self._within(condition, due)
         if condition not in self.known:
             self.known[condition] = self._asked(condition)
         return self.known[condition]
 
-    def _ends_on(self, condition: Condition) -> date | None:
-        """Until when the first weeks, months or year go. Of an unknown start: for ever."""
-        numbers = self.book.index.numbers
+    def _within(self, condition: Condition, due: date) -> bool:
+        """Whether the test comes due in the first weeks, months or year of the treatment.
+
+        Of an unknown start each of them lasts.
+        """
+        number = self.book.index.numbers.get(_FIRST[condition], ZERO)
+        if self.begun is None:
+            return True
         if condition is Condition.FIRST_WEEKS:
-            if self.begun is None:
-                return date.max
-            return self.begun + timedelta(days=int(numbers.get("FIRST-WEEKS-DAYS", 0)))
-        if condition in (Condition.FIRST_MONTHS, Condition.FIRST_YEAR):
-            if self.begun is None:
-                return date.max
-            first = condition is Condition.FIRST_MONTHS
-            months = "FIRST-MONTHS" if first else "FIRST-YEAR-MONTHS"
-            return months_after(self.begun, int(numbers.get(months, 0)))
-        return None
+            return (due - self.begun).days <= number
+        return due <= months_after(self.begun, int(number))
 
     def _asked(self, condition: Condition) -> bool:
         match condition:
             case Condition.LEVEL_TITRATION:
-                return self.level is Phase.TITRATION
+                return self.level_phase is Phase.TITRATION
             case Condition.QT_RISK:
                 return bool(qt.risks(self.case, self.book, self.at))
             case Condition.CKD:

@@ -13,6 +13,7 @@ from dosing.rules.engine.rows import (
     BoundedRow,
     CitationRow,
     CompanionRegimenRow,
+    Condition,
     ContraindicationRow,
     DoseStepRow,
     DrugClass,
@@ -61,6 +62,10 @@ REQUIRED_SIDES = frozenset({"BELOW", "ABOVE"})
 REQUIRED_ACTS = frozenset({"START", "TITRATION", "INTERACTION"})
 # The end at which a level enters an alarm band.
 LIMITS = {Band.FAR_BELOW: "high", Band.FAR_ABOVE: "low", Band.TOXIC: "low"}
+
+
+# A row of a calendar with the conditions that must all hold for it.
+Scheduled = tuple[ScheduleRow, tuple[Condition, ...]]
 
 
 class BookIndex:
@@ -137,12 +142,12 @@ class BookIndex:
                 self.thresholds.setdefault(stretch.quantity, []).append(stretch)
         self.local_targets = {row.stage: row for row in book.local_targets if row.enabled}
         # The shortest interval first: the first row that holds is the one that counts.
-        self.schedules: dict[str, dict[str, dict[Phase, list[ScheduleRow]]]] = {}
+        self.schedules: dict[str, dict[str, dict[Phase, list[Scheduled]]]] = {}
         for calendar in sorted(book.schedules, key=_by_interval):
             if calendar.enabled:
                 tests = self.schedules.setdefault(calendar.finding, {})
                 phases = tests.setdefault(calendar.analyte, {})
-                phases.setdefault(calendar.phase, []).append(calendar)
+                phases.setdefault(calendar.phase, []).append((calendar, calendar.conditions))
         self.contraindications = {
             (row.kind, row.name): row for row in book.contraindications if row.enabled
         }

@@ -52,8 +52,10 @@ def _row(dose: Immunisation, book: RuleBook) -> VaccineRow | None:
 
 def _during_treatment(given_on: date, case: CaseFacts) -> bool:
     """Whether the dose fell into the regimen; one without a start may have begun before it."""
-    begun = case.regimen and case.regimen.started_on
-    return case.regimen is not None and (begun is None or given_on >= begun)
+    if case.regimen is None:
+        return False
+    begun = case.regimen.started_on
+    return begun is None or given_on >= begun
 
 
 def _said(on: date | None) -> str:
