@@ -50,6 +50,8 @@ def standing(rows: Sequence[ThresholdRow], said: Range, book: RuleBook) -> Stand
     A comparator decides a band only if all its values lie in it. Where each band that is possible
     says something, the mildest of them is certain; where one says nothing, nothing is.
     """
+    if said.low is not None and said.low == said.high:
+        return Standing(row=next((row for row in rows if row.holds(said.low)), None))
     possible = [row for row in rows if _may_hold(row, said)]
     if len({row.finding for row in possible}) <= 1:
         return Standing(row=possible[0] if possible else None)
@@ -64,8 +66,7 @@ def standing(rows: Sequence[ThresholdRow], said: Range, book: RuleBook) -> Stand
 
 
 def _may_hold(row: ThresholdRow, said: Range) -> bool:
-    if said.low is not None and said.low == said.high:
-        return row.holds(said.low)
+    """Whether one of the values of an open range lies in the row."""
     ends_before = (
         row.high is not None
         and said.low is not None

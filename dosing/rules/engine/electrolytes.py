@@ -126,8 +126,9 @@ def _tier(
             if series != _TROUGH or case.regimen is not None:
                 also += asked(case, book, series, drawn_on, code, at)
         done = what.format_map(_TAKEN if case.on_tacrolimus else _NOT_YET)
-        raising = partners(case, book, at, *_RAISING, DrugGroup.RAISES_POTASSIUM)
-        review = effect is Effect.ASKS_FOR_LESS and raising
+        raising = ""
+        if effect is Effect.ASKS_FOR_LESS:
+            raising = partners(case, book, at, *_RAISING, DrugGroup.RAISES_POTASSIUM)
         hold: DoseProposal | None = None
         if code == _HELD:
             hold = doses.hold(f"hold: {electrolyte.stands[0].lower()}{electrolyte.stands[1:]}")
@@ -135,7 +136,7 @@ def _tier(
             book,
             code,
             f"{electrolyte.stands}: {done}.{f' Repeat it{by_when(again)}.' if again else ''}"
-            f"{f' Review what raises potassium: {raising}.' if review else ''}"
+            f"{f' Review what raises potassium: {raising}.' if raising else ''}"
             f"{MAY_BE_WORSE if electrolyte.place.open_ended else ''}",
             inputs=((seen.analyte, electrolyte.words),),
             proposal=hold,

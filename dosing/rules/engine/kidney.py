@@ -1,5 +1,6 @@
 """Renal dysfunction against the patient's own baseline: S54-S56 with D14, D15."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fractions import Fraction
@@ -115,7 +116,7 @@ def _by_creatinine(case: CaseFacts, book: RuleBook, at: datetime) -> list[Dysfun
                     code=place.finding,
                     words=words,
                     on=day_of(newest, at),
-                    inputs=((CREATININE, f"{reported(newest, at)}"),),
+                    inputs=((CREATININE, reported(newest, at)),),
                     open_ended=place.open_ended,
                 )
             )
@@ -125,59 +126,79 @@ def _by_creatinine(case: CaseFacts, book: RuleBook, at: datetime) -> list[Dysfun
 def _places(
     newest: Observation, case: CaseFacts, book: RuleBook, at: datetime
 ) -> list[tuple[Standing, str]]:
-    """Where the newest creatinine stands on each of the three scales, each in words."""
-    thresholds, said = book.index.thresholds, values(newest)
-    words = f"creatinine {reported(newest, at)}"
-    absolute = standing(thresholds.get("creatinine", ()), said, book)
-    found = [(absolute, words if absolute.row is None else f"{words} is {limits(absolute.row)}")]
-    if not _drawn_on_tacrolimus(newest, case, at):
-        return found
+    """Where the newest creatinine stands on each of the three scales, in words where it says so."""
+    said = values(newest)
+    absolute = standing(book.index.thresholds.get("creatinine", ()), said, book)
+    words = "" if absolute.row is None else f"{_creatinine(newest, at)} is {limits(absolute.row)}"
+    found = [(absolute, words)]
+    if _drawn_on_tacrolimus(newest, case, at):
+        found += [*_against_baseline(newest, case, book, at), *_in_hours(newest, case, book, at)]
+    return found
+
+
+def _creatinine(newest: Observation, at: datetime) -> str:
+    return f"creatinine {reported(newest, at)}"
+
+
+def _against_baseline(
+    newest: Observation, case: CaseFacts, book: RuleBook, at: datetime
+) -> Iterator[tuple[Standing, str]]:
+    """How many times the patient's own baseline it is."""
     days = book.index.numbers.get("KIDNEY-BASELINE-DAYS")
     baseline = None if days is None else own_baseline(case, CREATININE, int(days), at)
-    if baseline is not None and days is not None:
-        own, before_start = baseline
-        # Rounded down, so that what is shown never reaches a limit that was not reached.
-        ratio = round_down(newest.canonical / own.canonical, Fraction(1, 100))
-        which = (
-            ""
-            if before_start
-            else f" (the earliest on record: none is known from the {shown(days)} days before the "
-            "start)"
-        )
-        found.append(
-            (
-                standing(
-                    thresholds.get("creatinine-ratio", ()),
-                    scaled(said, 1 / own.canonical),
-                    book,
-                ),
-                f"{words} is {newest.comparator or ''}{shown(ratio)} times the patient's own "
-                f"baseline of {reported(own, at)}{which}",
-            )
-        )
+    if baseline is None or days is None:
+        return
+    own, before_start = baseline
+    place = standing(
+        book.index.thresholds.get("creatinine-ratio", ()),
+        scaled(values(newest), 1 / own.canonical),
+        book,
+    )
+    if not place.finding:
+        yield place, ""
+        return
+    # Rounded down, so that what is shown never reaches a limit that was not reached.
+    ratio = round_down(newest.canonical / own.canonical, Fraction(1, 100))
+    which = (
+        ""
+        if before_start
+        else f" (the earliest on record: none is known from the {shown(days)} days before the "
+        "start)"
+    )
+    yield (
+        place,
+        f"{_creatinine(newest, at)} is {newest.comparator or ''}{shown(ratio)} times the "
+        f"patient's own baseline of {reported(own, at)}{which}",
+    )
+
+
+def _in_hours(
+    newest: Observation, case: CaseFacts, book: RuleBook, at: datetime
+) -> Iterator[tuple[Standing, str]]:
+    """How much more it is than the lowest one of the hours before it."""
     hours = book.index.numbers.get("KIDNEY-RISE-HOURS")
-    if hours is not None:
-        earlier = [
-            seen
-            for seen in case.results(CREATININE, at)
-            if seen.comparator is None
-            and timedelta(0) < newest.at - seen.at <= timedelta(seconds=int(hours * 3600))
-        ]
-        if earlier:
-            lowest = min(earlier, key=_canonical)
-            rise = newest.canonical - lowest.canonical
-            found.append(
-                (
-                    standing(
-                        thresholds.get("creatinine-rise-48h", ()),
-                        scaled(said, Fraction(1), -lowest.canonical),
-                        book,
-                    ),
-                    f"{words} is {newest.comparator or ''}{shown(rise)} mg/dL more than "
-                    f"{reported(lowest, at)}, within {shown(hours)} h",
-                )
-            )
-    return found
+    if hours is None:
+        return
+    earlier = [
+        seen
+        for seen in case.results(CREATININE, at)
+        if seen.comparator is None
+        and timedelta(0) < newest.at - seen.at <= timedelta(seconds=int(hours * 3600))
+    ]
+    if not earlier:
+        return
+    lowest = min(earlier, key=_canonical)
+    place = standing(
+        book.index.thresholds.get("creatinine-rise-48h", ()),
+        scaled(values(newest), Fraction(1), -lowest.canonical),
+        book,
+    )
+    rise = newest.canonical - lowest.canonical
+    yield (
+        place,
+        f"{_creatinine(newest, at)} is {newest.comparator or ''}{shown(rise)} mg/dL more than "
+        f"{reported(lowest, at)}, within {shown(hours)} h",
+    )
 
 
 def _canonical(seen: Observation) -> Fraction:

@@ -59,9 +59,24 @@ def risks(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[str, ...]:
     return tuple(_RISKS[event.kind] for event in events) + disturbances(case, book, at)
 
 
-def qt_risk(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
-    """S62 and S63 for a patient at risk: ECGs, and electrolytes that are watched and corrected."""
-    why = risks(case, book, at)
+def qt_interval(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """S62 and S63 for a patient at risk, S64 for QT prolongation, S65 for both."""
+    why, seen = risks(case, book, at), case.newest(QTCF, at)
+    places = [] if seen is None else _places(seen, case, book, at)
+    found = _risk(why, case, book, at)
+    if seen is not None:
+        found += _prolonged(seen, places, case, book, at)
+        if _gravest(places) in _PROLONGED:
+            why += (f"QTcF {reported(seen, at)}",)
+    if case.current_events(at, EventKind.TORSADES_DE_POINTES):
+        why += ("torsades de pointes",)
+    return found + _torsades(case, book, at) + _levels(why, case, book, at)
+
+
+def _risk(
+    why: tuple[str, ...], case: CaseFacts, book: RuleBook, at: datetime
+) -> tuple[Finding, ...]:
+    """S62, S63: ECGs, and electrolytes that are watched and corrected."""
     if not why:
         return ()
     begin = f"At risk of QT prolongation ({'; '.join(why)}): "
@@ -91,12 +106,12 @@ def qt_risk(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...
     return found
 
 
-def qt_prolongation(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
-    """S64 by the band of the QTcF and its rise from the own baseline; torsades hold tacrolimus."""
+def _torsades(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+    """S64, D13: torsades de pointes hold tacrolimus."""
     found: tuple[Finding, ...] = ()
+    code = "QT-TORSADES"
     for event in case.current_events(at, EventKind.TORSADES_DE_POINTES):
         since = "" if event.started_on is None else f" since {day(event.started_on)}"
-        code = "QT-TORSADES"
         found += raised(
             book,
             code,
@@ -107,10 +122,18 @@ def qt_prolongation(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Find
             due_tests=asked(case, book, "ECG-NOW", event.started_on or at.date(), code, at),
             effect=Effect.ASKS_FOR_LESS,
         )
-    seen = case.newest(QTCF, at)
-    if seen is None:
-        return found
-    places = _places(seen, case, book, at)
+    return found
+
+
+def _prolonged(
+    seen: Observation,
+    places: list[tuple[Standing, str]],
+    case: CaseFacts,
+    book: RuleBook,
+    at: datetime,
+) -> tuple[Finding, ...]:
+    """S64 by the graver of the band of the QTcF and its rise from the own baseline."""
+    found: tuple[Finding, ...] = ()
     gravest = _gravest(places)
     if not gravest and any(place.undecided for place, _ in places):
         found += undecided(book, "QT-UNDECIDED", "QTcF", seen, at)
@@ -134,14 +157,10 @@ def qt_prolongation(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Find
     return found
 
 
-def qt_levels(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+def _levels(
+    why: tuple[str, ...], case: CaseFacts, book: RuleBook, at: datetime
+) -> tuple[Finding, ...]:
     """S65: frequent tacrolimus levels while QT is prolonged or at risk."""
-    why = risks(case, book, at)
-    seen = case.newest(QTCF, at)
-    if seen is not None and _gravest(_places(seen, case, book, at)) in _PROLONGED:
-        why += (f"QTcF {reported(seen, at)}",)
-    if case.current_events(at, EventKind.TORSADES_DE_POINTES):
-        why += ("torsades de pointes",)
     if not why:
         return ()
     code = "QT-LEVELS"
