@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from dosing.models import Assessment
+from dosing.rules.models import RuleBook
 from patients.models import Analyte, Observation, Patient
 from tacroweb.accounts.models import Clinic
 from tacroweb.audit.models import TrackedModel
@@ -94,6 +95,10 @@ class Review(models.Model):
     clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, related_name="+")
     at = models.DateTimeField()
     facts_version = models.PositiveBigIntegerField(null=True, help_text="of the last success")
+    rule_book = models.ForeignKey(
+        RuleBook, on_delete=models.PROTECT, null=True, related_name="+",
+        help_text="of the last success",
+    )  # fmt: skip
     failure = models.CharField(max_length=300, blank=True)
 
     class Meta:
@@ -103,10 +108,24 @@ class Review(models.Model):
         return f"review of patient {self.patient_id}: {self.failure or 'done'}"
 
 
-class SweepRun(models.Model):
-    """One nightly sweep: an operational record, made again at any time, so not tracked."""
+class SweepCause(models.TextChoices):
+    NIGHT = "NIGHT", "The nightly sweep"
+    RULES = "RULES", "The rules changed"
 
+
+class SweepRun(models.Model):
+    """One sweep: an operational record, made again at any time, so not tracked.
+
+    Nightly, or because other rules hold: then it goes on wherever it was interrupted, and
+    `moved_at` says that somebody is at it.
+    """
+
+    cause = models.CharField(max_length=10, choices=SweepCause.choices, default=SweepCause.NIGHT)
+    clinic = models.ForeignKey(
+        Clinic, on_delete=models.PROTECT, null=True, related_name="+", help_text="empty: all"
+    )
     started_at = models.DateTimeField(db_index=True)
+    moved_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     patients = models.PositiveIntegerField(default=0, help_text="looked at")
     failures = models.TextField(blank=True, help_text="one line a patient that could not be swept")

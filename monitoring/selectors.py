@@ -7,12 +7,13 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from dosing.models import Regimen
 from dosing.selectors import ON_THERAPY
-from monitoring.models import MonitoringTask, Review, SweepRun, TaskStatus
+from monitoring.models import MonitoringTask, Review, SweepCause, SweepRun, TaskStatus
 from patients.models import Patient
 from tacroweb.accounts.models import Clinic
 
 WEEK = timedelta(days=7)
 SWEEP_EVERY = timedelta(hours=26)  # nightly, with two hours to run late
+STALLED_AFTER = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +94,14 @@ def worklist(clinic: Clinic, *, today: date, limit: int = 50) -> Worklist:
 
 def last_sweep() -> SweepRun | None:
     """The newest nightly sweep, finished or not."""
-    return SweepRun.objects.order_by("-started_at").first()
+    return SweepRun.objects.filter(cause=SweepCause.NIGHT).order_by("-started_at").first()
+
+
+def stalled_sweeps(at: datetime) -> QuerySet[SweepRun]:
+    """Sweeps under changed rules that nobody is at: message lost, or worker ended."""
+    return SweepRun.objects.filter(
+        cause=SweepCause.RULES, finished_at=None, moved_at__lt=at - STALLED_AFTER
+    ).order_by("pk")
 
 
 def sweep_missed(run: SweepRun | None, *, at: datetime) -> bool:

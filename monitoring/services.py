@@ -8,11 +8,13 @@ from datetime import date, datetime
 from django.core.exceptions import ValidationError
 
 from dosing.models import Assessment, Intent
+from dosing.rules.engine import rulebook
 from dosing.rules.engine.advice import DueTest
 from dosing.rules.engine.facts import TACROLIMUS_LEVEL, CaseFacts
-from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.trough import troughs
-from dosing.rules.selectors import published_book
+from dosing.rules.loading import engine_book
+from dosing.rules.models import RuleBook
+from dosing.rules.selectors import approvals_changed, published_version
 from dosing.selectors import current_regimen
 from dosing.services import advise, assess_patient
 from monitoring.models import MonitoringTask, Review, TaskStatus
@@ -97,9 +99,10 @@ def review_patient(*, patient: Patient, at: datetime, by: Signature) -> Assessme
     that the same sample answers. What a person cancelled is not opened again for the same
     statements and day.
 
-    An assessment is stored, and returned, when the patient's facts have changed since the last
-    review or a task opens or moves; a review that finds nothing new writes nothing. Who takes no
-    tacrolimus has no tasks: before a start the chart shows what the baseline lacks.
+    An assessment is stored, and returned, when the patient's facts, the rule book or what the
+    clinic has approved of it have changed since the last review or a task opens or moves; a review
+    that finds nothing new writes nothing. Who takes no tacrolimus has no tasks: before a start the
+    chart shows what the baseline lacks.
 
     Raises `Refusal` when no rule book is published, and `ValueError` for facts that cannot be.
     """
@@ -108,18 +111,19 @@ def review_patient(*, patient: Patient, at: datetime, by: Signature) -> Assessme
     facts, _ = FactsVersion.objects.select_for_update().get_or_create(patient=patient)
     last = Review.objects.filter(patient=patient).first()
     tasks = list(open_tasks(patient))
-    assessment = None
+    assessment = row = None
     if current_regimen(patient) is None:
         for task in tasks:
             _cancel(task, NOT_TAKEN, at=at, by=by)
     else:
-        book = published_book()
+        row = published_version()
+        book = engine_book(row)
         case, advice = advise(patient, intent=Intent.REVIEW, book=book, at=at)
         tasks, asked = _without_exact(tasks, samples(advice.due_tests))
         tasks = _without_answered(patient, case, book, tasks, asked, at=at, by=by)
         tasks, asked = _without_repeated(tasks, asked, case=case, at=at)
         asked = _without_declined(patient, asked)
-        if asked or last is None or last.facts_version != facts.number:
+        if asked or last is None or _overtaken(last, facts, row):
             assessment = assess_patient(patient=patient, intent=Intent.REVIEW, at=at, by=by)
         if assessment and asked:
             tasks = _open_or_move(patient, tasks, asked, assessment, by=by)
@@ -131,10 +135,18 @@ def review_patient(*, patient: Patient, at: datetime, by: Signature) -> Assessme
             "clinic": patient.clinic,
             "at": at,
             "facts_version": facts.number,
+            "rule_book": row,
             "failure": "",
         },
     )
     return assessment
+
+
+def _overtaken(last: Review, facts: FactsVersion, book: RuleBook) -> bool:
+    """Whether anything that an assessment is made of has changed since the last review."""
+    return (last.facts_version, last.rule_book_id) != (facts.number, book.pk) or approvals_changed(
+        last.clinic_id, since=last.at
+    )
 
 
 def _without_exact(
@@ -157,7 +169,7 @@ def _wanted(sample: Sample) -> tuple[object, ...]:
 def _without_answered(
     patient: Patient,
     case: CaseFacts,
-    book: RuleBook,
+    book: rulebook.RuleBook,
     tasks: list[MonitoringTask],
     asked: list[Sample],
     *,

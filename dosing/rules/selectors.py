@@ -118,6 +118,12 @@ def approvals_of(clinic: Clinic, *, at: datetime | None = None) -> QuerySet[Loca
     return approvals.defer("book__text").order_by("-approved_at", "-pk")
 
 
+def approvals_changed(clinic_id: int, *, since: datetime) -> bool:
+    """Whether the clinic has approved a row or ended an approval since then."""
+    changed = Q(approved_at__gt=since) | Q(ended_at__gt=since)
+    return LocalApproval.objects.filter(changed, clinic=clinic_id).exists()
+
+
 def local_approvals(
     clinic: Clinic, *, book: rulebook.RuleBook, at: datetime
 ) -> tuple[facts.LocalApproval, ...]:

@@ -273,7 +273,11 @@ def publish_book(*, book: RuleBook, at: datetime, by: Signature) -> RuleBook:
     stored = _in_review(_locked_books()[book.pk])
     _check_approver(stored, at=at, by=by)
     _check_sound(stored, at=at)
-    return _put_in_force(stored, at=at, by=by)
+    _put_in_force(stored, at=at, by=by)
+    transaction.on_commit(
+        partial(rule_book_published.send, sender=RuleBook, version=stored.version)
+    )
+    return stored
 
 
 @service("Rule row approved locally")
@@ -526,5 +530,4 @@ def _put_in_force(book: RuleBook, *, at: datetime, by: Signature) -> RuleBook:
         former.sign(by).save()
     book.status, book.published_at = RuleBookStatus.PUBLISHED, at
     book.sign(by).save()
-    transaction.on_commit(partial(rule_book_published.send, sender=RuleBook, version=book.version))
     return book

@@ -116,7 +116,8 @@ def _value(kind: Any, value: object, path: str) -> object:
         if not isinstance(value, str):
             raise ValueError(f'{path}: must be a number in quotes, such as "0.075"')
         try:
-            return parse_decimal(value)
+            # Without idle zeros, as the tables give it back: "5.0" and "5" are one number.
+            return Decimal(format_decimal(parse_decimal(value)))
         except NumberError as error:
             raise ValueError(f"{path}: {error}") from error
     if type(value) is not kind:
