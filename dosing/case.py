@@ -11,7 +11,7 @@ from dosing.rules.engine.comedication import is_taken
 from dosing.rules.engine.quantities import Comparator, Hours, Mg, MgPerDay, NgPerMl
 from dosing.rules.engine.rows import INHIBITORS
 from dosing.rules.engine.rulebook import RuleBook
-from dosing.rules.selectors import published_book
+from dosing.rules.selectors import local_approvals, published_book
 from patients.models import (
     ClinicalEvent,
     CoMedication,
@@ -67,6 +67,7 @@ def case_of(
         ),
         events=tuple(_event(row) for row in events_of(patient) if row.started_on <= today),
         immunisations=tuple(_immunisation(row) for row in immunisations_of(patient)),
+        local_approvals=local_approvals(patient.clinic, book=book, at=at),
     )
 
 

@@ -244,6 +244,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "monitoring.tasks.nightly_sweep",
         "schedule": crontab(hour="2", minute="15"),
     },
+    "resume-sweeps": {
+        "task": "monitoring.tasks.resume_sweeps",
+        "schedule": crontab(minute="*/2"),
+    },
 }
 
 LOGGING = {

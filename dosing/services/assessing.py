@@ -13,7 +13,7 @@ from dosing.rules.engine.assess import ENGINE_VERSION, assess
 from dosing.rules.engine.facts import CaseFacts
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.loading import engine_book
-from dosing.rules.selectors import published_book, published_version
+from dosing.rules.selectors import approvals_changed, published_book, published_version
 from dosing.selectors import current_regimen
 from patients.models import FactsVersion, Observation, Patient
 from patients.selectors import facts_number
@@ -125,6 +125,10 @@ def check_fresh(
         )
     if assessment.rule_book_id != published_version().pk:
         raise StaleAssessment(f"A new rule book was published after this assessment. {again}")
+    if approvals_changed(patient.clinic_id, since=assessment.at):
+        raise StaleAssessment(
+            f"What your clinic has approved of the rules changed after this assessment. {again}"
+        )
     zone = patient.clinic.zone
     if at < assessment.at or at.astimezone(zone).date() != assessment.at.astimezone(zone).date():
         raise StaleAssessment(f"This assessment is of another day. {again}")
