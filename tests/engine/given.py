@@ -1,5 +1,6 @@
 """Valid facts and the seed book, to be changed in the one place a test is about."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -9,7 +10,7 @@ from typing import Any
 
 from dosing.rules import toml_book
 from dosing.rules.engine import facts
-from dosing.rules.engine.advice import Advice
+from dosing.rules.engine.advice import Advice, Finding
 from dosing.rules.engine.assess import assess
 from dosing.rules.engine.quantities import Comparator
 from dosing.rules.engine.rulebook import RuleBook
@@ -29,6 +30,16 @@ def book() -> RuleBook:
 def first_book() -> RuleBook:
     """Book 2026-01, whose answers never change."""
     return toml_book.read(FIRST_SEED.read_text(encoding="utf-8"))
+
+
+def changed(table: str, code: str, rules: RuleBook | None = None, **changes: Any) -> RuleBook:
+    """The seed book, or another, with one row changed."""
+    before = rules or book()
+    rows = tuple(
+        replace(row, **changes) if row.code == code else row for row in getattr(before, table)
+    )
+    assert rows != getattr(before, table)
+    return replace(before, **{table: rows})
 
 
 def regimen(**changes: Any) -> facts.Regimen:
@@ -95,3 +106,9 @@ def proposed(answer: Advice) -> str | None:
         return None
     total = answer.proposal.total_daily_mg
     return answer.proposal.action.value + ("" if total is None else f" {total:.1f}")
+
+
+def found(answer: Advice, code: str) -> Finding:
+    """The one finding of this code."""
+    (only,) = (each for each in answer.findings if each.code == code)
+    return only

@@ -13,13 +13,13 @@ from dosing.rules.engine import doses, facts
 from dosing.rules.engine.advice import Action, Outcome, next_test, raised, reconcile
 from dosing.rules.engine.assess import assess
 from dosing.rules.engine.quantities import round_nearest, shown
-from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.trough import troughs
 from tests.engine.given import (
     AT,
     advice,
     book,
     case,
+    changed,
     cited,
     codes,
     drug,
@@ -30,15 +30,6 @@ from tests.engine.given import (
 )
 
 TODAY = AT.date()
-
-
-def changed(table: str, code: str, **changes: Any) -> RuleBook:
-    """The seed book with one row changed."""
-    rows = tuple(
-        replace(row, **changes) if row.code == code else row for row in getattr(book(), table)
-    )
-    assert rows != getattr(book(), table)
-    return replace(book(), **{table: rows})
 
 
 def test_a_moment_without_an_offset_is_refused() -> None:
@@ -233,8 +224,6 @@ def test_one_third_is_kept_as_two_whole_numbers() -> None:
     assert proposed(advice(given_case)) == "CHANGE 1.0"
     half = changed("interactions", "AZOLES-STARTED", numerator=1, denominator=2)
     assert proposed(advice(given_case, half)) == "CHANGE 1.5"
-
-
 
 
 def test_of_two_reductions_the_lower_is_proposed_and_says_so() -> None:

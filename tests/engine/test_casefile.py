@@ -165,7 +165,11 @@ def test_a_moment_without_an_offset_is_not_written() -> None:
         ),
         ('low = "0.075"', "low = 0.075", r"starting_doses\[0\]\.low: must be a number in quotes"),
         ('low = "0.075"', 'low = ".075"', r"starting_doses\[0\]\.low: Write 0\.075"),
-        ("numerator = 1", "numerator = true", r"dose_steps\[0\]\.numerator: must be a whole number"),
+        (
+            "numerator = 1",
+            "numerator = true",
+            r"dose_steps\[0\]\.numerator: must be a whole number",
+        ),
         ("needs_local_approval = true", 'needs_local_approval = "yes"', "must be true or false"),
         ('unit = "mg/d"', "unit = 1", r"numbers\[0\]\.unit: must be a text"),
         ("[[findings]]", "[[surprises]]", "surprises: unknown table"),

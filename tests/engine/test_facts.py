@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,25 @@ IMPOSSIBLE: dict[str, Callable[[], object]] = {
         resolved_on=date(2026, 2, 1),
     ),
     "a vaccine on no day": lambda: facts.Immunisation(vaccine="mumps"),
+    "a Child-Pugh score of 4": lambda: facts.Patient(child_pugh=4),
+    "a Child-Pugh score of 16": lambda: facts.Patient(child_pugh=16),
+    "a switch of product without the one before": lambda: regimen(switched_on=date(2026, 2, 1)),
+    "a switch of product on no day": lambda: regimen(switched_from="Prograf (IR)"),
+    "a changed dose on no day": lambda: drug("voriconazole", daily_dose_before_mg=Decimal(200)),
+    "a changed dose without the one before": lambda: drug(
+        "voriconazole", dose_changed_on=date(2026, 3, 1)
+    ),
+    "a changed dose that was 0": lambda: drug(
+        "voriconazole", dose_changed_on=date(2026, 3, 1), daily_dose_before_mg=Decimal(0)
+    ),
+    "an approval of half a target": lambda: approval(low=Decimal(3)),
+    "an approval of a target upside down": lambda: approval(low=Decimal(5), high=Decimal(3)),
+    "an approval given twice": lambda: case(local_approvals=(approval(), approval())),
 }
+
+
+def approval(**changes: Any) -> facts.LocalApproval:
+    return facts.LocalApproval(row="RENAL-R1", approved_on=date(2026, 1, 1), **changes)
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
