@@ -401,6 +401,10 @@ DEFECTS: dict[str, tuple[Change, str, str, str, str]] = {
         edit("due_tests", "STRONG-STARTED-2", earliest_day=1, due_day=2),
         "due_tests", "SERIES", "STRONG-STARTED-1, STRONG-STARTED-2", "day 2",
     ),
+    "a series that stands still": (
+        edit("due_tests", "STRONG-STARTED-2", earliest_day=2, due_day=2),
+        "due_tests", "SERIES", "STRONG-STARTED-1, STRONG-STARTED-2", "day 2",
+    ),
     "no interval": (
         edit("schedules", "SCHEDULE-EARLY", every_days=0),
         "schedules", "RANGE", "SCHEDULE-EARLY", "0 d, 7 d of grace",
@@ -735,6 +739,26 @@ def test_a_gap_is_shown_with_a_value_that_no_row_holds() -> None:
 def test_an_overlap_says_which_two_rows_claim_the_value() -> None:
     (overlap,) = errors(edited(sound(), "level_bands", "B-4", low_included=True))
     assert overlap.message == "Trough: 10 ng/mL is claimed by B-3 and B-4."
+
+
+def test_a_row_inside_another_is_an_overlap_and_leaves_no_gap_behind_it() -> None:
+    draft = edited(sound(), "thresholds", "K-1", high=None)
+    assert [(each.check, each.row) for each in errors(draft)] == [
+        ("OVERLAP", "K-1, K-2"),
+        ("OVERLAP", "K-1, K-3"),
+    ]
+
+
+def test_what_reaches_a_limit_and_no_further_is_no_error() -> None:
+    tenth = edited(sound(), "interactions", "STRONG_INHIBITOR_AZOLE-ON", denominator=10)
+    assert not errors(tenth)  # of 10 mg/day, the highest dose, is 1 mg/day, the least
+    for statement, phase, days in (
+        ("S29", Phase.STABLE, 92),
+        ("S30", Phase.EARLY, 31),
+        ("S30", Phase.STABLE, 180),
+    ):
+        row = {"statements": (statement,), "every_days": days}
+        assert not errors(edited(sound(), "schedules", f"SCHEDULE-{phase}", **row))
 
 
 def test_a_quantity_that_can_fall_has_no_lowest_value() -> None:
