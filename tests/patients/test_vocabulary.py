@@ -121,9 +121,11 @@ def test_a_drug_is_added_in_the_back_office_with_a_reason(office: Client) -> Non
     entry = LedgerEntry.objects.latest("pk")
     assert (entry.act, entry.chain.name) == ("Drug of the vocabulary saved", "system")
     change = reverse("admin:patients_drug_change", args=[drug.pk])
-    taken = office.post(change, {"aliases": "rifampicin", "reason": "typo"})
+    seen = {"seen": version.pk}
+    taken = office.post(change, seen | {"aliases": "rifampicin", "reason": "typo"})
     assert b"already finds rifampin" in taken.content
-    assert office.post(change, {"aliases": "Newa\nNewazol", "reason": "brand"}).status_code == 302
+    sent = seen | {"aliases": "Newa\nNewazol", "reason": "brand"}
+    assert office.post(change, sent).status_code == 302
     assert drug_named("newazol") == drug
 
 
@@ -140,10 +142,12 @@ def test_limits_are_changed_in_the_back_office_in_plain_numbers(office: Client) 
         "limits_source": "Laboratory handbook",
         "limits_approved": "on",
         "reason": "board of 12-Jan-2026",
+        "seen": analyte.history.latest("history_id").pk,
     }
     assert b"without grouping" in office.post(address, sent).content
     assert office.post(address, sent | {"plausible_high": "9.5"}).status_code == 302
-    assert b"board of 12-Jan-2026" in office.get(address).content
+    history = reverse("admin:patients_analyte_history", args=[analyte.pk])
+    assert b"board of 12-Jan-2026" in office.get(history).content
     analyte.refresh_from_db()
     assert (analyte.plausible_high, analyte.limits_approved) == (Decimal("9.5"), True)
     assert office.get(reverse("admin:patients_analyte_add")).status_code == 403
