@@ -18,7 +18,7 @@ ENGINE = Path(assess.__file__).parent
 # What a code may be where the source does not say it; matches nothing, so that nobody is misled.
 UNKNOWN = "\0"
 # The same for a part of an f-string: the rest of it still has to match.
-SOME_PART = "[A-Z0-9-]+"
+SOME_PART = "\2"
 # `row.finding`: the code stands in that column of a table. What of the index holds which table.
 FINDING_OF_ROW = "\1"
 INDEXED = {
@@ -34,19 +34,23 @@ _AnyFunction = ast.FunctionDef | ast.AsyncFunctionDef
 class Function:
     """One function of the engine that raises findings.
 
-    `codes` are patterns of what it raises, `tables` those whose `finding` column names a code for
-    it, `topics` the questions of `assess.TOPICS` that reach it.
+    `codes` is what it raises, `tables` those whose `finding` column names a code for it, `topics`
+    the questions of `assess.TOPICS` that reach it.
     """
 
     name: str
     summary: str
     topics: tuple[str, ...]
-    codes: tuple[str, ...]
+    codes: frozenset[str]
     tables: tuple[str, ...]
 
     def raises(self, code: str, book: RuleBook) -> bool:
         """Whether the finding `code` of this book is one of its."""
-        if any(re.fullmatch(pattern, code) for pattern in self.codes if pattern != FINDING_OF_ROW):
+        if code in self.codes or any(
+            re.fullmatch("[A-Z0-9-]+".join(map(re.escape, each.split(SOME_PART))), code)
+            for each in self.codes
+            if SOME_PART in each
+        ):
             return True
         if FINDING_OF_ROW not in self.codes:
             return False
@@ -58,7 +62,7 @@ class Function:
     @property
     def resolved(self) -> bool:
         """Whether the source says of each of its findings which one it is."""
-        return not any(UNKNOWN in pattern for pattern in self.codes)
+        return not any(UNKNOWN in each for each in self.codes)
 
 
 @cache
@@ -150,7 +154,7 @@ class _Engine:
                 name=owner,
                 summary=summary,
                 topics=tuple(topic for topic, inside in reached.items() if owner in inside),
-                codes=tuple(sorted(codes)),
+                codes=frozenset(codes),
                 tables=self._tables(owner) if FINDING_OF_ROW in codes else (),
             )
 
@@ -169,11 +173,11 @@ class _Engine:
             yield from self._deciders(caller, given, (*seen, owner))
 
     def words(self, node: ast.expr, owner: str, seen: tuple[str, ...]) -> set[str]:
-        """The patterns that an expression inside `owner` can be."""
+        """What an expression inside `owner` can be."""
         module, _ = self.defined[owner]
         match node:
             case ast.Constant(value=str(text)):
-                return {re.escape(text)}
+                return {text}
             case ast.Constant(value=None):
                 return set()
             case ast.IfExp(body=body, orelse=other):

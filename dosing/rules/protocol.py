@@ -69,12 +69,12 @@ class Statement:
 
     code: str
     text: str
+    fires: str
+    silent: str
     references: tuple[int, ...] = ()
     items: tuple[str, ...] = ()
     caution: str = ""
     in_seed: bool = True
-    fires: str = ""
-    silent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

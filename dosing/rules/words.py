@@ -25,8 +25,20 @@ _UNITS = {
     "a": "years",
     "mg/d": "mg/day",
     "mg/kg/d": "mg/kg/day",
+    "mg/m2": "mg/m²",
+    "cm.kg/m4": "cm·kg/m⁴",
 }
 _SINGULAR = {"days": "day", "months": "month", "weeks": "week", "years": "year"}
+# Quantities that are worked out from results, and so are no analytes of the vocabulary.
+_QUANTITIES = {
+    "child-pugh": "Child-Pugh score",
+    "potassium-beside": "Potassium beside a drug that raises it",
+    "calcium-corrected": "Calcium, corrected for albumin",
+    "qtcf-rise": "QTc (Fridericia), rise above the baseline",
+    "creatinine-ratio": "Creatinine as a multiple of the own baseline",
+    "creatinine-rise-48h": "Creatinine, rise within 48 h",
+    "creatinine-rise": "Creatinine, rise above the own baseline",
+}
 _WORDS = {
     "IR": "Immediate release",
     "ER": "Extended release, once daily",
@@ -229,8 +241,8 @@ def words(value: Enum | str) -> str:
 
 
 def unit_words(unit: str) -> str:
-    """A UCUM unit as people write it: mg/d is mg/day; the unit 1 is nothing."""
-    return _UNITS.get(unit, printed_unit(unit))
+    """A UCUM unit as people write it: mg/d is mg/day; the unit 1 and a mere note are nothing."""
+    return "" if unit.startswith("{") else _UNITS.get(unit, printed_unit(unit))
 
 
 def amount(value: Decimal | int, unit: str) -> str:
@@ -422,7 +434,7 @@ def _hours(low: Decimal, high: Decimal) -> str:
 
 def _measured(key: str) -> str:
     known = vocabulary().analyte(key)
-    return words(key) if known is None else known.name
+    return known.name if known else _QUANTITIES.get(key, words(key.replace("-", " ")))
 
 
 def _item(row: rows.BaselineItemRow) -> str:
