@@ -5,6 +5,7 @@ from dataclasses import MISSING, fields
 from datetime import date
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -83,7 +84,7 @@ def _written(value: object) -> str:
 def _row(row_class: type[Row], row: object, path: str) -> Row:
     if not isinstance(row, dict):
         raise ValueError(f"{path}: must be a table")
-    hints = get_type_hints(row_class)
+    hints = _hints(row_class)
     if unknown := sorted(set(row) - set(hints)):
         raise ValueError(f"{path}.{unknown[0]}: unknown key")
     given: dict[str, Any] = {}
@@ -93,6 +94,11 @@ def _row(row_class: type[Row], row: object, path: str) -> Row:
         elif each.default is MISSING:
             raise ValueError(f"{path}.{each.name}: is required")
     return row_class(**given)
+
+
+@cache
+def _hints(row_class: Any) -> dict[str, Any]:
+    return get_type_hints(row_class)
 
 
 def _value(kind: Any, value: object, path: str) -> object:

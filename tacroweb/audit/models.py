@@ -189,7 +189,8 @@ def add_all(rows: Sequence[TrackedModel], *, by: Signature) -> None:
                     raise UnsignedWrite("Only new rows of one model are added together.")
                 row.sign(by).full_clean(keys, validate_unique=False, validate_constraints=False)
             _insert(rows)
-            records = [_first_version(row) for row in rows]
+            kept = rows[0].history.model
+            records = [_first_version(row, kept) for row in rows]
             _insert(records)
             for row, record in zip(rows, records, strict=True):
                 act.wrote(record, subject=row.audit_subject(), reason=by.reason)
@@ -203,9 +204,8 @@ def _insert(rows: Sequence[models.Model]) -> None:
     everything.bulk_create(rows)
 
 
-def _first_version(row: TrackedModel) -> models.Model:
+def _first_version(row: TrackedModel, records: Any) -> models.Model:
     """The history row that says that `row` was added by the hand that has signed it."""
-    records = row.history.model
     values = {field.attname: getattr(row, field.attname) for field in records.tracked_fields}
     record: models.Model = records(history_date=timezone.now(), history_type="+", **values)
     _sign_history(instance=row, history_instance=record)
