@@ -57,7 +57,6 @@ TOPICS: tuple[Topic, ...] = (
     trough.own_target,
     titration.level_bands,
     interactions.interactions,
-    interactions.several,
     interactions.grapefruit,
     other_drugs.cannabidiol,
     other_drugs.hepatitis_c,

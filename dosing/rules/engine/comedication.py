@@ -92,6 +92,17 @@ def is_taken(drug: CoMedication, today: date) -> bool:
     return drug.stopped_on is None or drug.stopped_on > today
 
 
+def taken_now(case: CaseFacts, at: datetime) -> frozenset[str]:
+    """What acts in the systemic drugs that are taken or about to be."""
+    today = at.date()
+    return frozenset(
+        name
+        for drug in case.co_medications
+        if drug.systemic and is_taken(drug, today)
+        for name in drug.ingredients
+    )
+
+
 def taken_of(
     case: CaseFacts, book: RuleBook, at: datetime, drug_class: DrugClass
 ) -> tuple[tuple[CoMedication, str], ...]:
@@ -115,9 +126,11 @@ def of_group(
     today = at.date()
     found = []
     for drug in case.co_medications:
-        row = next((members[name] for name in drug.ingredients if name in members), None)
-        if row is not None and drug.systemic and is_taken(drug, today):
-            found.append((drug, row))
+        for name in drug.ingredients:
+            if name in members:
+                if drug.systemic and is_taken(drug, today):
+                    found.append((drug, members[name]))
+                break
     return tuple(found)
 
 
@@ -131,12 +144,12 @@ def events(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Event, ...]:
     """
     index, today = book.index, at.date()
     found = []
-    systemic = [drug for drug in case.co_medications if drug.systemic]
-    now = {name for drug in systemic if is_taken(drug, today) for name in drug.ingredients}
-    for drug in systemic:
+    for drug in case.co_medications:
         for name in drug.ingredients:
             started = index.interactions.get((name, "STARTED"))
-            if started is None or (name in index.switched_off and started.act is not DoseAct.HOLD):
+            if started is None or not drug.systemic:
+                continue
+            if name in index.switched_off and started.act is not DoseAct.HOLD:
                 continue
             drug_class, in_seed = index.drug_classes.get(name, (None, False))
             if drug_class not in INTERACTING:
@@ -145,7 +158,7 @@ def events(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Event, ...]:
                 drug_class, in_seed = None, False
             rule: InteractionRow | None = started
             if drug.stopped_on is not None and drug.stopped_on <= today:
-                if name in now:  # taken again, or by another route: nothing stopped
+                if name in taken_now(case, at):  # again, or by another route: nothing stopped
                     continue
                 change, on = Change.STOPPED, drug.stopped_on
                 rule = index.interactions.get((name, "STOPPED"))

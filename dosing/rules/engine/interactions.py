@@ -35,6 +35,7 @@ def interactions(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding
     """S38-S50, S52, S53 for every interacting drug, by what happened to it and when."""
     found: tuple[Finding, ...] = ()
     last_done = last_trough_on(case, book, at)
+    acting: set[str] = set()
     for event in events(case, book, at):
         if case.regimen is None:
             if event.change is Change.DOSE_CHANGED:
@@ -42,30 +43,23 @@ def interactions(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding
             if event.change is not Change.STOPPED or is_open(event, book, at):
                 unchecked = case.intent is Intent.REVIEW  # on therapy, and the dose is not known
                 found += _before_start(event, book, unchecked=unchecked)
-        elif event.change is Change.UNDATED:
-            found += _undated(event, book)
-        elif not is_open(event, book, at):
             continue
+        if event.change is not Change.UNDATED and not is_open(event, book, at):
+            continue
+        acting.add(event.ingredient)
+        if event.change is Change.UNDATED:
+            found += _undated(event, book)
         elif event.change is Change.STOPPED:
             found += _stopped(event, case.regimen, book, at, last_done)
         elif event.change is Change.DOSE_CHANGED:
             found += _dose_changed(event, book, last_done)
         else:
             found += _started(event, case, case.regimen, book, at, last_done)
-    return found
+    return found + _several(sorted(acting), book)
 
 
-def several(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
+def _several(names: list[str], book: RuleBook) -> tuple[Finding, ...]:
     """S38: more than one interacting drug at once is reconciled, never multiplied."""
-    if case.regimen is None:
-        return ()
-    names = sorted(
-        {
-            event.ingredient
-            for event in events(case, book, at)
-            if event.change is Change.UNDATED or is_open(event, book, at)
-        }
-    )
     if len(names) < 2:
         return ()
     listed = f"{', '.join(names[:-1])} and {names[-1]}"

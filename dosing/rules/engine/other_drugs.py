@@ -15,9 +15,8 @@ def cannabidiol(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding,
     """S66, X13: levels may rise as long as it is taken; a raise waits for a trough drawn since."""
     code = "CANNABIDIOL-TAKEN"
     found: tuple[Finding, ...] = ()
-    last_done = last_trough_on(case, book, at)
     for taken, row in of_group(case, book, at, DrugGroup.CANNABIDIOL):
-        begun = _day_zero(taken, at)
+        begun, last_done = _day_zero(taken, at), last_trough_on(case, book, at)
         unseen = begun is not None and (last_done is None or last_done <= begun)
         found += raised(
             book,

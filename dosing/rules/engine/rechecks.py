@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from fractions import Fraction
 
 from dosing.rules.engine.advice import Finding, next_test, raised
-from dosing.rules.engine.comedication import is_taken, shown_name
+from dosing.rules.engine.comedication import shown_name, taken_now
 from dosing.rules.engine.facts import CaseFacts, CoMedication, Formulation
 from dosing.rules.engine.quantities import ZERO, day, shown
 from dosing.rules.engine.rows import DrugGroup
@@ -56,18 +56,24 @@ def after_stop(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, 
     """D2, S26: the end of cannabidiol or of a hepatitis C course moves the level once more."""
     if case.regimen is None:
         return ()
-    code, today = "RECHECK-DRUG-STOPPED", at.date()
-    groups = book.index.groups
-    moving = {*groups.get(DrugGroup.CANNABIDIOL, ()), *groups.get(DrugGroup.HCV_ANTIVIRAL, ())}
-    # What has an interaction of its own is followed there.
-    moving -= {drug for drug, change in book.index.interactions if change == "STOPPED"}
-    systemic = [drug for drug in case.co_medications if drug.systemic]
-    now = {name for drug in systemic if is_taken(drug, today) for name in drug.ingredients}
+    code, index = "RECHECK-DRUG-STOPPED", book.index
+    members = index.groups.get(DrugGroup.CANNABIDIOL, {}) | index.groups.get(
+        DrugGroup.HCV_ANTIVIRAL, {}
+    )
     found: tuple[Finding, ...] = ()
-    for drug in systemic:
+    for drug in case.co_medications:
         ended = drug.stopped_on
-        name = next((each for each in drug.ingredients if each in moving - now), None)
-        if ended is None or name is None or not _is_recent(ended, book, at):
+        if ended is None or not drug.systemic or not _is_recent(ended, book, at):
+            continue
+        now = taken_now(case, at)
+        # What has an interaction of its own is followed there.
+        moving = (
+            name
+            for name in drug.ingredients
+            if name in members and name not in now and (name, "STOPPED") not in index.interactions
+        )
+        name = next(moving, None)
+        if name is None:
             continue
         found += raised(
             book,

@@ -14,7 +14,7 @@ from dosing.rules.engine.advice import (
     next_test,
     raised,
 )
-from dosing.rules.engine.comedication import Change, events, is_open
+from dosing.rules.engine.comedication import Change, Event, events, is_open
 from dosing.rules.engine.facts import CaseFacts, Observation, Regimen, RegimenStatus
 from dosing.rules.engine.quantities import day, shown
 from dosing.rules.engine.rows import INHIBITORS, Band
@@ -44,12 +44,16 @@ class Bar(StrEnum):
 
 
 def why_not(
-    level: Observation, regimen: Regimen, case: CaseFacts, book: RuleBook, at: datetime
+    level: Observation,
+    regimen: Regimen,
+    still_open: tuple[Event, ...],
+    book: RuleBook,
+    at: datetime,
 ) -> tuple[Bar, str] | None:
     """Why a level cannot carry a dose change, as a kind and in words; None if it can.
 
     It must be exact, a trough with its hours known, drawn at least 72 h after the dose was set, and
-    later than the day of every interaction that is still open and of the last change of product.
+    later than the day of every interaction that is `still_open` and of the last change of product.
     """
     if level.comparator is not None:
         return Bar.NOT_EXACT, "it is reported with a comparator, not as an exact value"
@@ -63,8 +67,8 @@ def why_not(
     if level.at - regimen.dose_since < timedelta(seconds=int(hours * 3600)):
         return Bar.NOT_STEADY, f"it was drawn less than {shown(hours)} h after the dose was set"
     drawn_on = level.at.astimezone(at.tzinfo).date()
-    for event in events(case, book, at):
-        if is_open(event, book, at) and drawn_on <= event.on:
+    for event in still_open:
+        if drawn_on <= event.on:
             return Bar.INTERACTION, f"{event.words}, which the level cannot show yet"
     switched_on = regimen.switched_on
     if switched_on is not None and switched_on <= at.date() and drawn_on <= switched_on:
@@ -85,8 +89,9 @@ def level_bands(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding,
         return ()
     newest = known[0]
     placed = newest_trough(case, book, at)
+    still_open = tuple(event for event in events(case, book, at) if is_open(event, book, at))
     basis = next(
-        (level for level in known if why_not(level, regimen, case, book, at) is None), None
+        (level for level in known if why_not(level, regimen, still_open, book, at) is None), None
     )
     found: tuple[Finding, ...] = ()
     newer: list[Side | None] = []
@@ -94,18 +99,18 @@ def level_bands(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding,
         band = alarm(values(newest), book)
         if band is Band.FAR_BELOW:
             newer.append(Side.BELOW)
-            found += _outside("TROUGH-VERY-LOW", newest, None, regimen, case, book, at)
+            found += _outside("TROUGH-VERY-LOW", newest, None, regimen, still_open, book, at)
         elif band is Band.TOXIC:
             newer.append(Side.ABOVE)
-            found += _outside("TROUGH-TOXIC", newest, None, regimen, case, book, at)
+            found += _outside("TROUGH-TOXIC", newest, None, regimen, still_open, book, at)
     if placed is not None and placed is not basis:
         newer.append(side(placed, regimen, book))
-        found += _placed(placed, None, regimen, case, book, at)
+        found += _placed(placed, None, regimen, still_open, book, at)
     if basis is not None:
         here = side(basis, regimen, book)
         agreed = all(other in (None, here) for other in newer)
         if basis is placed or (agreed and here is not Side.INSIDE):
-            found += _placed(basis, basis if agreed else None, regimen, case, book, at)
+            found += _placed(basis, basis if agreed else None, regimen, still_open, book, at)
     return found
 
 
@@ -113,14 +118,14 @@ def _placed(
     level: Observation,
     basis: Observation | None,
     regimen: Regimen,
-    case: CaseFacts,
+    still_open: tuple[Event, ...],
     book: RuleBook,
     at: datetime,
 ) -> tuple[Finding, ...]:
     """The finding for a trough: which band it lies in and, if it is the basis, the dose."""
     band = alarm(values(level), book)
     if band is Band.TOXIC:
-        return _outside("TROUGH-TOXIC", level, None, regimen, case, book, at)
+        return _outside("TROUGH-TOXIC", level, None, regimen, still_open, book, at)
     where = side(level, regimen, book)
     words = f"Trough {level_words(level, at)}"
     inputs = _inputs(level, regimen, book, at)
@@ -128,7 +133,7 @@ def _placed(
     if where is Side.BELOW or where is Side.ABOVE:
         alarming = _ALARMS.get((where, band)) if band is not None else None
         code = alarming or _CODES[where]
-        found = _outside(code, level, basis, regimen, case, book, at)
+        found = _outside(code, level, basis, regimen, still_open, book, at)
         if band is not None and alarming is None:
             found += raised(
                 book,
@@ -184,7 +189,7 @@ def _outside(
     level: Observation,
     basis: Observation | None,
     regimen: Regimen,
-    case: CaseFacts,
+    still_open: tuple[Event, ...],
     book: RuleBook,
     at: datetime,
 ) -> tuple[Finding, ...]:
@@ -209,13 +214,13 @@ def _outside(
     proposed: DoseProposal | None = None
     extra: tuple[Finding, ...] = ()
     if basis is None:
-        barred = why_not(level, regimen, case, book, at)
+        barred = why_not(level, regimen, still_open, book, at)
         kind_of_bar = barred[0] if barred is not None else None
         reason = barred[1] if barred is not None else "a newer level speaks against it"
         message += f" It changes no dose: {reason}."
         due = _next_level(kind_of_bar, code, regimen, book, at)
     else:
-        proposed, said, extra = _titrate(basis, regimen, _most(regimen, case, book, at), book)
+        proposed, said, extra = _titrate(basis, regimen, _most(regimen, still_open, book), book)
         message += f" {said}"
         due = next_test(book, "LEVEL-RECHECK", at.date(), code)
     return extra + raised(
@@ -244,7 +249,7 @@ def _next_level(
     return next_test(book, "LEVEL-REPEAT", at.date(), code)
 
 
-def _most(regimen: Regimen, case: CaseFacts, book: RuleBook, at: datetime) -> Fraction:
+def _most(regimen: Regimen, still_open: tuple[Event, ...], book: RuleBook) -> Fraction:
     """What a raise never passes, mg/day: the book's maximum (D21) or the dose before an inhibitor.
 
     The latter counts while the stop of an inhibitor is recent (S52).
@@ -252,10 +257,7 @@ def _most(regimen: Regimen, case: CaseFacts, book: RuleBook, at: datetime) -> Fr
     most = book.index.numbers["MAX-MG-PER-DAY"]
     before = regimen.dose_before_inhibitor_mg_per_day
     if before is not None and any(
-        event.change is Change.STOPPED
-        and event.drug_class in INHIBITORS
-        and is_open(event, book, at)
-        for event in events(case, book, at)
+        event.change is Change.STOPPED and event.drug_class in INHIBITORS for event in still_open
     ):
         return min(most, Fraction(before))
     return most

@@ -1,5 +1,6 @@
 """The tacrolimus level: is the sample a trough, and where does it stand (S27, S28)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -81,14 +82,17 @@ def level_words(level: Observation, at: datetime) -> str:
 
 def levels(case: CaseFacts, at: datetime) -> tuple[Observation, ...]:
     """The tacrolimus levels of this regimen, newest first."""
+    return tuple(_levels(case, at))
+
+
+def _levels(case: CaseFacts, at: datetime) -> Iterator[Observation]:
     if case.regimen is None:
-        return ()
+        return
     begun = case.regimen.started_on
-    return tuple(
-        level
-        for level in case.results(TACROLIMUS_LEVEL, at)
-        if begun is None or level.at.astimezone(at.tzinfo).date() >= begun
-    )
+    for level in case.results(TACROLIMUS_LEVEL, at):
+        if begun is not None and level.at.astimezone(at.tzinfo).date() < begun:
+            return
+        yield level
 
 
 def is_trough(level: Observation, window: LevelWindowRow | None) -> bool:
@@ -114,7 +118,7 @@ def newest_trough(case: CaseFacts, book: RuleBook, at: datetime) -> Observation 
     if case.regimen is None:
         return None
     window = book.index.windows.get(case.regimen.formulation)
-    return next((level for level in levels(case, at) if is_trough(level, window)), None)
+    return next((level for level in _levels(case, at) if is_trough(level, window)), None)
 
 
 def last_trough_on(case: CaseFacts, book: RuleBook, at: datetime) -> date | None:
