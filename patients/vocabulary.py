@@ -41,6 +41,11 @@ class Unit:
     numerator: Decimal
     denominator: Decimal
     source: str
+    factor: Fraction = field(init=False)
+
+    def __post_init__(self) -> None:
+        factor = Fraction(self.numerator) / Fraction(self.denominator)
+        object.__setattr__(self, "factor", factor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +78,8 @@ class Analyte:
 
     def exactly(self, value: Decimal, unit: str) -> Fraction:
         """`value` in the canonical unit without any rounding; raises UnknownUnit."""
-        known = self.unit_named(unit)
-        return Fraction(value) * Fraction(known.numerator) / Fraction(known.denominator)
+        factor = self.unit_named(unit).factor
+        return Fraction(value) if factor == 1 else Fraction(value) * factor
 
     def to_canonical(self, value: Decimal, unit: str) -> Decimal:
         """`value` in the canonical unit, to the six decimals that are stored; raises UnknownUnit.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NoReturn, TypeVar
 
 from dosing.rules.engine.advice import Advice, DoseProposal
@@ -34,7 +35,7 @@ from dosing.rules.engine.facts import (
     Subtype,
     VaccineRoute,
 )
-from dosing.rules.engine.quantities import Comparator, Hours, Kg, Mg, MgPerDay, NgPerMl, shown
+from dosing.rules.engine.quantities import Comparator, shown
 from patients.vocabulary import UnknownUnit, plain_unit, vocabulary
 from tacroweb.numbers import NumberError, format_decimal, parse_decimal, parse_result
 
@@ -80,21 +81,13 @@ def decode_case(data: object, *, path: str = "case") -> tuple[CaseFacts, datetim
     Absent and null are not known. Decimals are strings, instants carry an offset, and a key, drug,
     analyte, unit or word that is not known is an error.
     """
-    case = _Table(data, path)
-    at = case.required("at", _instant)
-    facts = case.build(
-        CaseFacts,
-        intent=case.required("intent", _one_of(Intent)),
-        patient=case.take("patient", _patient) or Patient(),
-        diagnosis=case.take("diagnosis", _diagnosis) or Diagnosis(),
-        regimen=case.take("regimen", _regimen),
-        co_medications=case.take("co_medications", _list_of(_co_medication)) or (),
-        observations=case.take("observations", _list_of(_observation)) or (),
-        events=case.take("events", _list_of(_event)) or (),
-        immunisations=case.take("immunisations", _list_of(_immunisation)) or (),
-        local_approvals=case.take("local_approvals", _list_of(_local_approval)) or (),
-    )
-    return facts, at
+    try:
+        given = _fields(data, _CASE, required=("at", "intent"))
+        at = given.pop("at")
+        unknown = {"patient": Patient(), "diagnosis": Diagnosis()}
+        return _fact(CaseFacts, unknown | given), at
+    except _Refused as refused:
+        raise CaseError(f"{path}{refused.where}: {refused.words}") from refused.__cause__
 
 
 def encode_case(case: CaseFacts, at: datetime) -> dict[str, Any]:
@@ -290,254 +283,284 @@ def _no_constant(word: str) -> NoReturn:
     raise CaseError(f"{word} is not a value")
 
 
-class _Table:
-    """A JSON object being read: which keys were asked for, and where it stands."""
+class _Refused(Exception):
+    """A value that cannot be read: what is wrong, and where, seen from where it is caught.
 
-    def __init__(self, data: object, path: str) -> None:
-        if not isinstance(data, Mapping):
-            raise CaseError(f"{path}: must be an object")
-        self.data, self.path, self.asked = data, path, set[str]()
+    The path grows while the error rises, so that a case without one pays for none.
+    """
 
-    def take(self, key: str, read: Callable[[object, str], Fact]) -> Fact | None:
-        """The value of `key`, or None where it is absent or null."""
-        self.asked.add(key)
-        value = self.data.get(key)
-        return None if value is None else read(value, f"{self.path}.{key}")
+    def __init__(self, words: str, where: str = "") -> None:
+        super().__init__(words)
+        self.words, self.where = words, where
 
-    def required(self, key: str, read: Callable[[object, str], Fact]) -> Fact:
-        """The value of `key`; CaseError where it is absent or null."""
-        value = self.take(key, read)
-        if value is None:
-            raise CaseError(f"{self.path}.{key}: is required")
-        return value
-
-    def close(self) -> None:
-        """CaseError for a key nobody asked for."""
-        if unknown := sorted(str(key) for key in set(self.data) - self.asked):
-            raise CaseError(f"{self.path}.{unknown[0]}: unknown key")
-
-    def build(self, fact: Callable[..., Fact], **given: object) -> Fact:
-        """The fact, with the keys closed; what is impossible is told with the path."""
-        self.close()
-        try:
-            return fact(**given)
-        except ValueError as error:
-            raise CaseError(f"{self.path}: {error}") from error
+    def under(self, step: str) -> "_Refused":
+        """The same one step further out."""
+        self.where = f"{step}{self.where}"
+        return self
 
 
-def _string(value: object, path: str) -> str:
-    if not isinstance(value, str):
-        raise CaseError(f"{path}: must be a text in quotes")
-    if not value.strip():
-        raise CaseError(f"{path}: must not be empty")
-    return value
+Readers = Mapping[str, Callable[[Any], Any]]
 
 
-def _bool(value: object, path: str) -> bool:
-    if not isinstance(value, bool):
-        raise CaseError(f"{path}: must be true or false")
-    return value
+def _fields(data: object, readers: Readers, *, required: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The values of a JSON object that are there; a key without a reader is not known."""
+    if not isinstance(data, dict):
+        raise _Refused("must be an object")
+    given = {}
+    for key, value in data.items():
+        if (read := readers.get(key)) is None:
+            raise _Refused("unknown key", f".{key}")
+        if value is not None:
+            try:
+                given[key] = read(value)
+            except _Refused as refused:
+                raise refused.under(f".{key}") from refused.__cause__
+    for key in required:
+        if key not in given:
+            raise _Refused("is required", f".{key}")
+    return given
 
 
-def _whole(value: object, path: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise CaseError(f"{path}: must be a whole number")
-    return value
-
-
-def _decimal(value: object, path: str) -> Decimal:
+def _fact(fact: Callable[..., Fact], given: dict[str, Any]) -> Fact:
+    """The fact; what is impossible is told."""
     try:
-        return parse_decimal(_string(value, path))
+        return fact(**given)
+    except ValueError as error:
+        raise _Refused(str(error)) from error
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise _Refused("must be a text in quotes")
+    if not value or value.isspace():
+        raise _Refused("must not be empty")
+    return value
+
+
+def _bool(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _Refused("must be true or false")
+    return value
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _Refused("must be a whole number")
+    return value
+
+
+def _decimal(value: object) -> Decimal:
+    try:
+        return parse_decimal(_string(value))
     except NumberError as error:
-        raise CaseError(f"{path}: {error}") from error
+        raise _Refused(str(error)) from error
 
 
-def _day(value: object, path: str) -> date:
-    text = _string(value, path)
+def _day(value: object) -> date:
+    text = _string(value)
     try:
         if _DAY.fullmatch(text) and text[:2] in _CENTURIES:
             return date.fromisoformat(text)
     except ValueError:
         pass
-    raise CaseError(f"{path}: must be a day such as 2026-03-02")
+    raise _Refused("must be a day such as 2026-03-02")
 
 
-def _instant(value: object, path: str) -> datetime:
-    text = _string(value, path)
+def _instant(value: object) -> datetime:
+    text = _string(value)
     try:
         if _INSTANT.fullmatch(text) and text[:2] in _CENTURIES:
             return datetime.fromisoformat(text)
     except ValueError:
         pass
-    raise CaseError(
-        f"{path}: must be an instant with its offset, such as 2026-03-02T09:00:00+01:00"
-    )
+    raise _Refused("must be an instant with its offset, such as 2026-03-02T09:00:00+01:00")
 
 
-def _one_of(words: type[Choice]) -> Callable[[object, str], Choice]:
-    def read(value: object, path: str) -> Choice:
-        text = _string(value, path)
-        try:
-            return words(text)
-        except ValueError:
-            known = " ".join(word.value for word in words)
-            raise CaseError(f"{path}: unknown word {text!r}; one of {known}") from None
+def _one_of(words: type[Choice]) -> Callable[[object], Choice]:
+    by_value = {word.value: word for word in words}
+
+    def read(value: object) -> Choice:
+        text = _string(value)
+        if (word := by_value.get(text)) is None:
+            raise _Refused(f"unknown word {text!r}; one of {' '.join(by_value)}")
+        return word
 
     return read
 
 
-def _list_of(read: Callable[[object, str], Fact]) -> Callable[[object, str], tuple[Fact, ...]]:
-    def read_all(value: object, path: str) -> tuple[Fact, ...]:
+def _list_of(read: Callable[[object], Fact]) -> Callable[[object], tuple[Fact, ...]]:
+    def read_all(value: object) -> tuple[Fact, ...]:
         if not isinstance(value, list):
-            raise CaseError(f"{path}: must be a list")
-        return tuple(read(each, f"{path}[{number}]") for number, each in enumerate(value))
+            raise _Refused("must be a list")
+        found: list[Fact] = []
+        try:
+            for each in value:
+                found.append(read(each))
+        except _Refused as refused:
+            raise refused.under(f"[{len(found)}]") from refused.__cause__
+        return tuple(found)
 
     return read_all
 
 
-def _patient(data: object, path: str) -> Patient:
-    table = _Table(data, path)
-    weight = table.take("weight_kg", _decimal)
-    return table.build(
-        Patient,
-        birth_date=table.take("birth_date", _day),
-        sex=table.take("sex", _one_of(Sex)),
-        weight_kg=None if weight is None else Kg(weight),
-        height_cm=table.take("height_cm", _decimal),
-        pregnancy=table.take("pregnancy", _one_of(Pregnancy)),
-        lactating=table.take("lactating", _bool),
-        infection_risk=table.take("infection_risk", _one_of(InfectionRisk)),
-        cyp3a5=table.take("cyp3a5", _one_of(Cyp3a5)),
-        hcv_antiviral_course=table.take("hcv_antiviral_course", _bool),
-        contraception=table.take("contraception", _bool),
-        child_pugh=table.take("child_pugh", _whole),
-    )
+def _patient(data: object) -> Patient:
+    return _fact(Patient, _fields(data, _PATIENT))
 
 
-def _diagnosis(data: object, path: str) -> Diagnosis:
-    table = _Table(data, path)
-    return table.build(
-        Diagnosis,
-        ild=table.take("ild", _bool),
-        sard=table.take("sard", _one_of(Sard)),
-        subtype=table.take("subtype", _one_of(Subtype)),
-        anti_mda5=table.take("anti_mda5", _bool),
-        severe_at_presentation=table.take("severe_at_presentation", _bool),
-        rapidly_progressive=table.take("rapidly_progressive", _bool),
-        line=table.take("line", _one_of(Line)),
-    )
+def _diagnosis(data: object) -> Diagnosis:
+    return _fact(Diagnosis, _fields(data, _DIAGNOSIS))
 
 
-def _regimen(data: object, path: str) -> Regimen:
-    table = _Table(data, path)
-    low = table.take("target_low_ng_per_ml", _decimal)
-    high = table.take("target_high_ng_per_ml", _decimal)
-    before = table.take("dose_before_inhibitor_mg_per_day", _decimal)
-    return table.build(
-        Regimen,
-        status=table.required("status", _one_of(RegimenStatus)),
-        formulation=table.required("formulation", _one_of(Formulation)),
-        brand=table.take("brand", _string),
-        morning_mg=Mg(table.required("morning_mg", _decimal)),
-        evening_mg=Mg(table.required("evening_mg", _decimal)),
-        started_on=table.take("started_on", _day),
-        dose_since=table.take("dose_since", _instant),
-        target_low_ng_per_ml=None if low is None else NgPerMl(low),
-        target_high_ng_per_ml=None if high is None else NgPerMl(high),
-        dose_before_inhibitor_mg_per_day=None if before is None else MgPerDay(before),
-        switched_on=table.take("switched_on", _day),
-        switched_from=table.take("switched_from", _string),
-    )
+def _regimen(data: object) -> Regimen:
+    required = ("status", "formulation", "morning_mg", "evening_mg")
+    return _fact(Regimen, _fields(data, _REGIMEN, required=required))
 
 
-def _co_medication(data: object, path: str) -> CoMedication:
-    table = _Table(data, path)
-    written_name = table.required("drug", _string)
-    drug, ingredients = UNLISTED, tuple[str, ...]()
-    if written_name != UNLISTED:
+def _co_medication(data: object) -> CoMedication:
+    given = _fields(data, _CO_MEDICATION, required=("drug",))
+    if (written_name := given["drug"]) != UNLISTED:
         known = vocabulary().drug(written_name)
         if known is None:
-            raise CaseError(f'{path}.drug: unknown drug "{written_name}"')
-        drug, ingredients = known.name, known.ingredients
-    return table.build(
-        CoMedication,
-        drug=drug,
-        ingredients=ingredients,
-        name=table.take("name", _string),
-        route=table.take("route", _one_of(Route)),
-        started_on=table.take("started_on", _day),
-        stopped_on=table.take("stopped_on", _day),
-        planned=bool(table.take("planned", _bool)),
-        daily_dose_mg=table.take("daily_dose_mg", _decimal),
-        dose_changed_on=table.take("dose_changed_on", _day),
-        daily_dose_before_mg=table.take("daily_dose_before_mg", _decimal),
-    )
+            raise _Refused(f'unknown drug "{written_name}"', ".drug")
+        given["drug"], given["ingredients"] = known.name, known.ingredients
+    return _fact(CoMedication, given)
 
 
-def _observation(data: object, path: str) -> Observation:
-    table = _Table(data, path)
-    key = table.required("analyte", _string)
+def _observation(data: object) -> Observation:
+    """One result. The same ones stand in case after case of a patient, and are read once."""
+    if not isinstance(data, dict):
+        raise _Refused("must be an object")
+    items = tuple(data.items())
+    try:
+        return _read_once(items)
+    except TypeError:  # a list or an object, which no key of a result takes
+        return _result(items)
+
+
+def _result(items: tuple[tuple[str, object], ...]) -> Observation:
+    given = _fields(dict(items), _OBSERVATION, required=("analyte", "value", "unit", "at"))
+    key = given["analyte"]
     analyte = vocabulary().analyte(key)
     if analyte is None or analyte.key != key:
-        raise CaseError(f'{path}.analyte: unknown analyte "{key}"')
+        raise _Refused(f'unknown analyte "{key}"', ".analyte")
     try:
-        comparator, value = parse_result(table.required("value", _string))
+        comparator, given["value"] = parse_result(given["value"])
     except NumberError as error:
-        raise CaseError(f"{path}.value: {error}") from error
-    unit = table.required("unit", _string)
+        raise _Refused(str(error), ".value") from error
     try:
-        canonical = analyte.exactly(value, unit)
+        given["canonical"] = analyte.exactly(given["value"], given["unit"])
     except UnknownUnit as error:
-        raise CaseError(f"{path}.unit: {error}") from error
-    hours = table.take("hours_since_dose", _decimal)
-    return table.build(
-        Observation,
-        analyte=key,
-        value=value,
-        unit=plain_unit(unit),
-        canonical=canonical,
-        comparator=None if comparator is None else Comparator(comparator),
-        at=table.required("at", _instant),
-        hours_since_dose=None if hours is None else Hours(hours),
-        last_dose_at=table.take("last_dose_at", _instant),
-        assay=table.take("assay", _string),
-    )
+        raise _Refused(str(error), ".unit") from error
+    given["comparator"] = None if comparator is None else Comparator(comparator)
+    given["unit"] = plain_unit(given["unit"])
+    return _fact(Observation, given)
 
 
-def _event(data: object, path: str) -> ClinicalEvent:
-    table = _Table(data, path)
-    return table.build(
-        ClinicalEvent,
-        kind=table.required("kind", _one_of(EventKind)),
-        grade=table.take("grade", _whole),
-        started_on=table.take("started_on", _day),
-        resolved_on=table.take("resolved_on", _day),
-    )
+_read_once = lru_cache(maxsize=8_192)(_result)
 
 
-def _immunisation(data: object, path: str) -> Immunisation:
-    table = _Table(data, path)
-    written_name = table.required("vaccine", _string)
+def _event(data: object) -> ClinicalEvent:
+    return _fact(ClinicalEvent, _fields(data, _EVENT, required=("kind",)))
+
+
+def _immunisation(data: object) -> Immunisation:
+    given = _fields(data, _IMMUNISATION, required=("vaccine",))
+    written_name = given["vaccine"]
     known = vocabulary().vaccine(written_name)
     if known is None:
-        raise CaseError(f'{path}.vaccine: unknown vaccine "{written_name}"')
-    return table.build(
-        Immunisation,
-        vaccine=known.name,
-        atc=known.atc,
-        live=known.live,
-        planned_on=table.take("planned_on", _day),
-        given_on=table.take("given_on", _day),
-        route=table.take("route", _one_of(VaccineRoute)),
-    )
+        raise _Refused(f'unknown vaccine "{written_name}"', ".vaccine")
+    given |= {"vaccine": known.name, "atc": known.atc, "live": known.live}
+    return _fact(Immunisation, given)
 
 
-def _local_approval(data: object, path: str) -> LocalApproval:
-    table = _Table(data, path)
-    return table.build(
-        LocalApproval,
-        row=table.required("row", _string),
-        approved_on=table.required("approved_on", _day),
-        low=table.take("low", _decimal),
-        high=table.take("high", _decimal),
-    )
+def _local_approval(data: object) -> LocalApproval:
+    return _fact(LocalApproval, _fields(data, _LOCAL_APPROVAL, required=("row", "approved_on")))
+
+
+# How each key of the case format is read.
+_PATIENT: Readers = {
+    "birth_date": _day,
+    "sex": _one_of(Sex),
+    "weight_kg": _decimal,
+    "height_cm": _decimal,
+    "pregnancy": _one_of(Pregnancy),
+    "lactating": _bool,
+    "infection_risk": _one_of(InfectionRisk),
+    "cyp3a5": _one_of(Cyp3a5),
+    "hcv_antiviral_course": _bool,
+    "contraception": _bool,
+    "child_pugh": _whole,
+}
+_DIAGNOSIS: Readers = {
+    "ild": _bool,
+    "sard": _one_of(Sard),
+    "subtype": _one_of(Subtype),
+    "anti_mda5": _bool,
+    "severe_at_presentation": _bool,
+    "rapidly_progressive": _bool,
+    "line": _one_of(Line),
+}
+_REGIMEN: Readers = {
+    "status": _one_of(RegimenStatus),
+    "formulation": _one_of(Formulation),
+    "brand": _string,
+    "morning_mg": _decimal,
+    "evening_mg": _decimal,
+    "started_on": _day,
+    "dose_since": _instant,
+    "target_low_ng_per_ml": _decimal,
+    "target_high_ng_per_ml": _decimal,
+    "dose_before_inhibitor_mg_per_day": _decimal,
+    "switched_on": _day,
+    "switched_from": _string,
+}
+_CO_MEDICATION: Readers = {
+    "drug": _string,
+    "name": _string,
+    "route": _one_of(Route),
+    "started_on": _day,
+    "stopped_on": _day,
+    "planned": _bool,
+    "daily_dose_mg": _decimal,
+    "dose_changed_on": _day,
+    "daily_dose_before_mg": _decimal,
+}
+_OBSERVATION: Readers = {
+    "analyte": _string,
+    "value": _string,
+    "unit": _string,
+    "at": _instant,
+    "hours_since_dose": _decimal,
+    "last_dose_at": _instant,
+    "assay": _string,
+}
+_EVENT: Readers = {
+    "kind": _one_of(EventKind),
+    "grade": _whole,
+    "started_on": _day,
+    "resolved_on": _day,
+}
+_IMMUNISATION: Readers = {
+    "vaccine": _string,
+    "planned_on": _day,
+    "given_on": _day,
+    "route": _one_of(VaccineRoute),
+}
+_LOCAL_APPROVAL: Readers = {
+    "row": _string,
+    "approved_on": _day,
+    "low": _decimal,
+    "high": _decimal,
+}
+_CASE: Readers = {
+    "at": _instant,
+    "intent": _one_of(Intent),
+    "patient": _patient,
+    "diagnosis": _diagnosis,
+    "regimen": _regimen,
+    "co_medications": _list_of(_co_medication),
+    "observations": _list_of(_observation),
+    "events": _list_of(_event),
+    "immunisations": _list_of(_immunisation),
+    "local_approvals": _list_of(_local_approval),
+}
