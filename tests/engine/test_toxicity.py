@@ -1370,6 +1370,11 @@ def test_the_graver_pressure_is_said(
     assert found(answer, code).inputs[-1][1].endswith(" mmHg on 01-Mar-2026")
 
 
+def test_either_pressure_may_be_known_alone() -> None:
+    assert "PRESSURE-HIGH" in codes(advice(case(observations=(seen("diastolic-bp", "95"),))))
+    assert "PRESSURE-HIGH" in codes(advice(case(observations=(seen("systolic-bp", "150"),))))
+
+
 def test_an_open_ended_pressure_may_be_worse() -> None:
     message = said("PRESSURE-VERY-HIGH", observations=(seen("systolic-bp", "170", sign=">"),))
     assert message.endswith(": treat it without delay. It may be worse: repeat it with an exact "
@@ -1427,6 +1432,14 @@ def test_what_everyone_with_a_regimen_is_told() -> None:
             "INFECTION-CURRENT",
             "An infection (grade 2) since 01-Mar-2026 is not resolved: watch it closely.",
             None,
+        ),
+        (
+            EventKind.INFECTION,
+            3,
+            "INFECTION-SERIOUS",
+            "A serious infection (grade 3) since 01-Mar-2026 is not resolved: discontinue "
+            "tacrolimus until it is controlled.",
+            "hold until the infection is controlled",
         ),
         (
             EventKind.HERPES_ZOSTER,
