@@ -115,7 +115,7 @@ def test_each_reason_has_its_own_due_test() -> None:
         for test in advice(given_case).due_tests
         if test.analyte == facts.TACROLIMUS_LEVEL
     ]
-    assert len(reasons) == len(set(reasons)) == 4
+    assert len(reasons) == len(set(reasons)) == 3
 
 
 def test_without_a_dose_date_an_azole_could_not_be_checked() -> None:

@@ -181,11 +181,9 @@ def test_the_first_trough_has_the_days_of_its_series_and_its_own_words() -> None
     assert first.message == (
         "Overdue: tacrolimus trough, due on 25-Feb-2026 (no result). The trough is not stable yet."
     )
-    assert [test.statements for test in late.due_tests if test.analyte == "tacrolimus-trough"] == [
-        ("S23",),
-        ("S25",),
-    ]
-    assert first.due_tests[0].latest == ago(1).date()
+    (asked,) = [test for test in late.due_tests if test.analyte == "tacrolimus-trough"]
+    assert (asked.statements, asked.latest) == (("S23",), ago(1).date())
+    assert dict(first.inputs)["tacrolimus-trough"] == "last none, due 2026-02-25, latest 2026-03-01"
     in_time = advice(case(regimen=started(7)))
     assert not due(in_time, "tacrolimus-trough")
 
@@ -201,6 +199,8 @@ def test_without_the_series_or_the_day_of_the_dose_the_first_trough_has_the_days
     undated = case(regimen=started(20, dose_since=None))
     (again,) = due(advice(undated), "tacrolimus-trough")
     assert (again.due, again.latest) == (ago(13).date(), ago(11).date())
+    silent = without("findings", "FIRST-TROUGH")
+    assert len(due(advice(case(regimen=started(20)), silent), "tacrolimus-trough")) == 1
 
 
 def test_without_any_day_the_tests_are_due_today_and_never_late() -> None:

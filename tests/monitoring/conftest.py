@@ -9,8 +9,11 @@ from django.core.management import call_command
 
 from dosing.checks import Answer, AnswerReason, Prescription, Product, questions
 from dosing.models import Factor, Formulation, Intent, ReasonCode
+from dosing.rules.engine.facts import TACROLIMUS_LEVEL
 from dosing.rules.models import RuleBook
 from dosing.services import assess_patient, start_regimen
+from monitoring.models import MonitoringTask
+from monitoring.selectors import open_tasks
 from patients.models import Patient
 from tacroweb.accounts.models import Clinic
 from tests.factories import a_clinic, a_patient, by_system, recorded
@@ -62,3 +65,8 @@ def patient(clinic: Clinic) -> Patient:
 def level(patient: Patient, value: str, *, at: datetime, hours: str | None = "12.0") -> None:
     """A tacrolimus level drawn and recorded at `at`."""
     recorded(patient, "tacrolimus-trough", value, "ng/mL", at, hours_since_dose=hours)
+
+
+def open_troughs(patient: Patient) -> list[MonitoringTask]:
+    """The open tasks for a trough, beside those of the calendar of other tests."""
+    return [task for task in open_tasks(patient) if task.analyte.key == TACROLIMUS_LEVEL]

@@ -45,24 +45,20 @@ class Entry(NamedTuple):
     """One test of the calendar, by which row it is due, and when it was last done.
 
     `since` is the day from which it counts: the last result or, where that is older, the start of
-    the treatment; None where neither is known.
+    the treatment; None where neither is known. `asked` says that S23 asks for the test already.
     """
 
     row: ScheduleRow
     test: DueTest
     last_on: date | None
     since: date | None
-
-    @property
-    def is_first_trough(self) -> bool:
-        """Whether no trough of this treatment is known yet."""
-        return self.last_on is None and self.row.analyte == TACROLIMUS_LEVEL
+    asked: bool = False
 
 
 def calendar(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding | DueTest, ...]:
     """S25, S26, S29-S35: every test of the calendar is due, and those that are late are a finding.
 
-    The first trough of a treatment is asked for by S23; here it can only be late.
+    The first trough of a treatment is asked for by S23; here it is late or nothing.
     """
     regimen = case.regimen
     if regimen is None or case.intent is not Intent.REVIEW or not book.index.schedules:
@@ -80,7 +76,7 @@ def calendar(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding | D
                 continue
             if treatment.asked_on > entry.test.latest:
                 late.append(entry)
-            elif not entry.is_first_trough:
+            elif not entry.asked:
                 answer.append(entry.test)
         if late:
             phase = late[0].row.phase
@@ -93,7 +89,7 @@ def calendar(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding | D
                     ("phase", phase.value),
                     *((entry.row.analyte, _dates(entry)) for entry in late),
                 ),
-                due_tests=tuple(entry.test for entry in late),
+                due_tests=tuple(entry.test for entry in late if not entry.asked),
             )
     return tuple(answer)
 
@@ -110,7 +106,7 @@ def _late_words(entries: list[Entry], book: RuleBook) -> str:
         from_start = first.since is not None and first.since != first.last_on
         begun = f" from {day(first.since)}" if first.since is not None and from_start else ""
         every = f"every {first.row.every_days} days{begun}; "
-        if first.is_first_trough:
+        if first.asked:
             every = ""
         clauses.append(f"{named}, due on {day(first.test.due)} ({every}{done})")
     return "; ".join(clauses)
@@ -242,12 +238,12 @@ class _Treatment:
 
     def _trough(self, entry: Entry) -> Entry:
         """A trough is never due before the dose in force can show; the first is that of S23."""
-        row, test, _, _ = entry
+        row, test = entry.row, entry.test
         if self.set_on is None:
             return entry
-        if entry.is_first_trough:
-            for first in next_test(self.book, "FIRST-TROUGH", self.set_on, row.finding):
-                return entry._replace(test=first, since=self.set_on)
+        if entry.last_on is None:
+            for first in next_test(self.book, "FIRST-TROUGH", self.set_on, "FIRST-TROUGH"):
+                return entry._replace(test=first, since=self.set_on, asked=True)
         hours = self.book.index.numbers["STEADY-STATE-HOURS"]
         steady_on = self.set_on + timedelta(days=-int(-hours // 24))
         if test.earliest >= steady_on:
