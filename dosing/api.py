@@ -37,6 +37,7 @@ from dosing.services import (
     assess_patient,
     hold_regimen,
     order_dose,
+    replay,
     resume_regimen,
     start_regimen,
     stop_regimen,
@@ -106,6 +107,23 @@ class AssessSerializer(StrictKeys):
 
     patient = serializers.UUIDField()
     intent = serializers.ChoiceField(Intent.choices, required=False)
+
+
+class DifferenceSerializer(serializers.Serializer[Any]):
+    """One place at which the stored answer and the one of today differ."""
+
+    where = serializers.CharField()
+    stored = serializers.CharField()
+    now = serializers.CharField()
+
+
+class ReplaySerializer(serializers.Serializer[Any]):
+    """Whether an assessment gives the same bytes again, or the cause and each difference."""
+
+    same = serializers.BooleanField()
+    cause = serializers.CharField()
+    words = serializers.CharField()
+    differences = DifferenceSerializer(many=True)
 
 
 class SignatureSerializer(serializers.ModelSerializer[SignedOrder]):
@@ -334,7 +352,11 @@ class AssessmentViewSet(_Dosing[Assessment]):
 
     queryset = Assessment.objects.none()
     filterset_class = AssessmentFilter
-    permissions_for = {**_READ, "create": Permission.ASSESS}
+    permissions_for = {
+        **_READ,
+        "create": Permission.ASSESS,
+        "replay": Permission.READ_PATIENTS,
+    }
 
     def rows(self) -> QuerySet[Assessment]:
         found = assessments_at(access_of(self.request).clinic)
@@ -356,6 +378,12 @@ class AssessmentViewSet(_Dosing[Assessment]):
             by=access_of(request).sign(),
         )
         return Response(WholeAssessmentSerializer(row).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(responses=ReplaySerializer)
+    @action(detail=True, methods=["get"])
+    def replay(self, request: Request, id: str) -> Response:
+        """Put the stored facts to the stored rule book again; nothing is written."""
+        return Response(ReplaySerializer(replay(self.get_object())).data)
 
 
 class RegimenViewSet(_Dosing[Regimen]):

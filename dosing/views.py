@@ -57,7 +57,7 @@ from dosing.services import (
     interruption_digest,
     meaning_of,
     order_dose,
-    reproduce,
+    replay,
     resume_regimen,
     review_order,
     staleness,
@@ -522,7 +522,7 @@ def why(request: HttpRequest, patient: uuid.UUID, order: uuid.UUID) -> HttpRespo
         "results": _results(made.case),
         "events": _dated(made.case["events"], kind=dict(EventKind.choices)),
         "vaccines": _dated(made.case["immunisations"], route=dict(VaccineRoute.choices)),
-        "reproduces": reproduce(made),
+        "replay": replay(made),
     }
     return render(request, "dosing/why.html", context)
 

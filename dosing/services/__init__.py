@@ -1,6 +1,6 @@
 """Everything that may be written about a treatment: assessments and signed orders."""
 
-from .assessing import StaleAssessment, advise, assess_patient, reproduce, staleness
+from .assessing import StaleAssessment, advise, assess_patient, staleness
 from .orders import (
     AlreadyOnTacrolimus,
     NoActiveRegimen,
@@ -18,22 +18,27 @@ from .orders import (
     start_regimen,
     stop_regimen,
 )
+from .replaying import Cause, Difference, Replay, book_changed, replay
 
 __all__ = [
     "AlreadyOnTacrolimus",
+    "Cause",
+    "Difference",
     "NoActiveRegimen",
+    "Replay",
     "Review",
     "ShownChanged",
     "StaleAssessment",
     "advise",
     "answers_text",
     "assess_patient",
+    "book_changed",
     "hold_regimen",
     "interruption_digest",
     "meaning_of",
     "order_dose",
     "product_of",
-    "reproduce",
+    "replay",
     "resume_regimen",
     "review_order",
     "shown_digest",

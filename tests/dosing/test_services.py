@@ -42,7 +42,7 @@ from dosing.services import (
     hold_regimen,
     interruption_digest,
     order_dose,
-    reproduce,
+    replay,
     resume_regimen,
     shown_digest,
     start_regimen,
@@ -122,7 +122,7 @@ def test_an_assessment_keeps_facts_answer_and_versions_and_reproduces(patient: P
     assert made.rule_book.version == made.advice["rule_book"] == "2026-02"
     assert made.facts_version == facts_number(patient)
     assert made.case["at"] == "2026-03-02T10:00:00+01:00"
-    assert reproduce(made)
+    assert replay(made).same
     facts, advice = advise(patient, at=NOW)
     assert advice.proposal is not None
     assert str(advice.proposal.total_daily_mg) == "4.5"
