@@ -5,3 +5,6 @@ from django.apps import AppConfig
 
 class TacroWebConfig(AppConfig):
     name = "tacroweb"
+
+    def ready(self) -> None:
+        from . import celery  # noqa: F401  # what a page sends goes to the broker of the settings
