@@ -89,6 +89,11 @@ USABLE = _said(
 STRENGTH = _said("strength", "strength_mg", lambda row: words.amount(row.strength_mg, "mg"))
 
 
+@admin.display(description="local approval", ordering="needs_local_approval")
+def WAITS(row: RuleRow) -> str:  # noqa: N802  # one of the columns above
+    return "needed" if row.needs_local_approval else ""
+
+
 def _share(numerator: int | None, denominator: int | None) -> str:
     return "" if numerator is None else f"{numerator}/{denominator}"
 
@@ -184,7 +189,7 @@ SHOWN: dict[str, Shown] = {
                 title="Modifying factors, each with its own action",
                 column="interaction",
                 of="code",
-                fields=("code", "drug", "factor", "action", *COMMON),
+                fields=(("code", "drug"), "factor", "action", *ORIGIN, STANDING),
                 may_add=True,
             ),
         ),
@@ -345,17 +350,17 @@ class BesideInline(admin.options.InlineModelAdmin):  # type: ignore[type-arg]
 
 
 def _inline(beside: Beside, rows: "RuleRowAdmin") -> type[BesideInline]:
-    stacked = beside.may_add
-    template = "stacked" if stacked else "tabular"
+    stacked = "admin/edit_inline/stacked.html"
     return type(
         f"{beside.model.__name__}Inline",
         (BesideInline,),
         {
             "model": beside.model,
-            "template": f"admin/edit_inline/{template}.html",
+            "template": stacked if beside.may_add else "admin/table_beside.html",
+            "columns": len(beside.fields) + 1,
             "verbose_name": str(beside.model._meta.verbose_name),
             "verbose_name_plural": beside.title,
-            "fields": (*_named(beside.fields), "seen"),
+            "fields": (*beside.fields, "seen"),
             "show_change_link": True,
             "beside": beside,
             "rows": rows,
@@ -428,9 +433,9 @@ class RuleRowAdmin(TableAdmin):
             if version
             else working_book()
         )
-        return super().changelist_view(
-            request, {**self.notice(request, book), **(extra_context or {})}
-        )
+        title = f"{str(self.opts.verbose_name_plural).capitalize()} of rule book {book}"
+        context = {**self.notice(request, book), "title": title, **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     # One row
 
@@ -444,12 +449,7 @@ class RuleRowAdmin(TableAdmin):
             (None, {"fields": ("code", *own)}),
             ("Where it comes from", {"fields": ORIGIN}),
             ("Whether it acts", {"fields": STANDING}),
-            *(
-                [("Why", {"fields": ("reason", "seen")})]
-                if obj is None or self.has_change_permission(request, obj)
-                else []
-            ),
-        )
+        )  # the reason stands last, after the rows beside it
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("code",) if obj else ()  # books are compared by it
@@ -620,7 +620,7 @@ def _admin_of(table: str, model: type[RuleRow]) -> type[RuleRowAdmin]:
             "own": own,
             "resource": resource,
             "ordering": shown.order,
-            "list_display": ("code", *shown.columns, "statements", "origin", *STANDING),
+            "list_display": ("code", *shown.columns, "statements", "origin", "enabled", WAITS),
             "list_filter": (BookFilter, *shown.filters, "origin", *STANDING, StatementFilter),
             "search_fields": ("code", "source", "statements", "citations", *texts),
         },

@@ -47,6 +47,8 @@ class RowForm(SeenForm):
         super().__init__(*args, **kwargs)
         if self.instance.pk is None and self.book is not None:
             self.instance.book = self.book
+        if self.instance.pk is not None and "code" in self.fields:
+            self.fields["code"].disabled = True  # books are compared by it
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]  # Django's own

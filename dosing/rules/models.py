@@ -339,6 +339,9 @@ class DrugClass(RuleRow):
     label_class = _word(rows.DrugClass, "of the label of tacrolimus", blank=True)
     fda_class = models.CharField(max_length=60, blank=True, help_text="of the FDA’s table")
 
+    class Meta(RuleRow.Meta):
+        verbose_name_plural = "drug classes"
+
 
 class DrugGroup(RuleRow):
     """One drug in one group."""

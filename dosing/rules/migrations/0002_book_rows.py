@@ -225,6 +225,7 @@ class Migration(migrations.Migration):
                 ('fda_class', models.CharField(blank=True, help_text='of the FDA’s table', max_length=60)),
             ],
             options={
+                'verbose_name_plural': 'drug classes',
                 'abstract': False,
                 'constraints': [models.UniqueConstraint(fields=('book', 'code'), name='drugclass_code_once', violation_error_message='The book has a row of this kind with this code already.')],
             },
@@ -549,7 +550,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'historical drug class',
-                'verbose_name_plural': 'historical drug classs',
+                'verbose_name_plural': 'historical drug classes',
                 'ordering': ('-history_date', '-history_id'),
                 'get_latest_by': ('history_date', 'history_id'),
             },
