@@ -20,6 +20,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from dosing.case import case_of
 from dosing.checks import Answer, AnswerReason, Prescription, Product, questions
 from dosing.forms import checked_password
 from dosing.models import (
@@ -32,21 +33,30 @@ from dosing.models import (
     Regimen,
     SignedOrder,
 )
-from dosing.selectors import assessments_at, current_regimen, orders_at, regimens_at
+from dosing.rules.selectors import published_book
+from dosing.selectors import (
+    assessments_at,
+    current_regimen,
+    offered_targets,
+    orders_at,
+    regimens_at,
+)
 from dosing.services import (
     assess_patient,
+    change_target,
     hold_regimen,
     order_dose,
     replay,
     resume_regimen,
     start_regimen,
     stop_regimen,
+    switch_product,
 )
 from patients.models import Patient
 from patients.selectors import patient_of
 from tacroweb.accounts.access import access_of
 from tacroweb.accounts.roles import Permission
-from tacroweb.fields import DecimalStringField, InstantStringField, StrictKeys
+from tacroweb.fields import DayStringField, DecimalStringField, InstantStringField, StrictKeys
 
 M = TypeVar("M", bound=models.Model)
 LONGEST = 2000
@@ -204,6 +214,7 @@ class RegimenSerializer(serializers.ModelSerializer[Regimen]):
     patient = serializers.UUIDField(source="patient.public_id", read_only=True)
     target_low_ng_per_ml = DecimalStringField(read_only=True, allow_null=True)
     target_high_ng_per_ml = DecimalStringField(read_only=True, allow_null=True)
+    switched_on = DayStringField(read_only=True, allow_null=True)
     order = serializers.SerializerMethodField()
 
     class Meta:
@@ -219,6 +230,8 @@ class RegimenSerializer(serializers.ModelSerializer[Regimen]):
             "status",
             "started_on",
             "stopped_on",
+            "switched_on",
+            "switched_from",
             "order",
         ]
 
@@ -272,6 +285,16 @@ class StartSerializer(PrescriptionSerializer):
     )
 
 
+class SwitchSerializer(PrescriptionSerializer):
+    """Another brand or formulation of a running course, with its dose and why (D32).
+
+    The dose of another formulation is given again as `typed_again_mg`.
+    """
+
+    formulation = serializers.ChoiceField(Formulation.choices)
+    brand = serializers.CharField(max_length=60)
+
+
 class InterruptionSerializer(SigningSerializer):
     """A hold or a stop: why, and the assessment that proposed it, if one did."""
 
@@ -280,6 +303,22 @@ class InterruptionSerializer(SigningSerializer):
     reason_text = serializers.CharField(
         max_length=LONGEST, required=False, allow_blank=True, default=""
     )
+
+
+class TargetSerializer(InterruptionSerializer):
+    """Another target of a running course, ng/mL, and why in words; both null: the rule book's."""
+
+    target_low_ng_per_ml = DoseField(allow_null=True)
+    target_high_ng_per_ml = DoseField(allow_null=True)
+
+
+class OfferedTargetSerializer(serializers.Serializer[Any]):
+    """A lower target that the clinic has approved for a stage of renal dysfunction."""
+
+    row = serializers.CharField()
+    words = serializers.CharField()
+    target_low_ng_per_ml = DecimalStringField(source="low_ng_per_ml")
+    target_high_ng_per_ml = DecimalStringField(source="high_ng_per_ml")
 
 
 class AssessmentFilter(filters.FilterSet):
@@ -291,7 +330,7 @@ class OrderFilter(filters.FilterSet):
     regimen = filters.UUIDFilter("regimen__public_id")
 
 
-class _Dosing(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[M]):
+class DosingViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[M]):
     """What these resources share: the clinic's own rows, found by their public id."""
 
     lookup_field = "public_id"
@@ -347,7 +386,7 @@ class _Dosing(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Generic
 _READ = {"list": Permission.READ_PATIENTS, "retrieve": Permission.READ_PATIENTS}
 
 
-class AssessmentViewSet(_Dosing[Assessment]):
+class AssessmentViewSet(DosingViewSet[Assessment]):
     """Stored assessments. POST puts the facts to the rule book in force and stores both."""
 
     queryset = Assessment.objects.none()
@@ -386,8 +425,9 @@ class AssessmentViewSet(_Dosing[Assessment]):
         return Response(ReplaySerializer(replay(self.get_object())).data)
 
 
-class RegimenViewSet(_Dosing[Regimen]):
-    """Courses of tacrolimus. POST starts one; hold, resume and stop are acts of their own."""
+class RegimenViewSet(DosingViewSet[Regimen]):
+    """Courses of tacrolimus. POST starts one; a switch of the product, another target, hold, resume
+    and stop are acts of their own."""
 
     queryset = Regimen.objects.none()
     serializer_class = RegimenSerializer
@@ -395,6 +435,9 @@ class RegimenViewSet(_Dosing[Regimen]):
     permissions_for = {
         **_READ,
         "create": Permission.ORDER,
+        "switch": Permission.ORDER,
+        "targets": Permission.READ_PATIENTS,
+        "target": Permission.ORDER,
         "hold": Permission.ORDER,
         "resume": Permission.ORDER,
         "stop": Permission.ORDER,
@@ -427,6 +470,42 @@ class RegimenViewSet(_Dosing[Regimen]):
             **self.signing(given),
         )
         return self._answer(order.regimen, status.HTTP_201_CREATED)
+
+    @extend_schema(request=SwitchSerializer, responses=RegimenSerializer)
+    @action(detail=True, methods=["post"])
+    def switch(self, request: Request, id: str) -> Response:
+        """Give another brand or formulation from now on, with a dose of its own."""
+        given = self.read(SwitchSerializer)
+        order = switch_product(
+            regimen=self.get_object(),
+            product=Product(formulation=Formulation(given["formulation"]), brand=given["brand"]),
+            prescription=_prescription(given),
+            **self.signing(given),
+        )
+        return self._answer(order.regimen)
+
+    @extend_schema(responses=OfferedTargetSerializer(many=True))
+    @action(detail=True, methods=["get"], pagination_class=None, filterset_class=None)
+    def targets(self, request: Request, id: str) -> Response:
+        """The lower targets that the clinic has approved; none: the prescriber decides."""
+        book = published_book()
+        case = case_of(self.get_object().patient, book=book, at=timezone.now())
+        return Response(OfferedTargetSerializer(offered_targets(case, book), many=True).data)
+
+    @extend_schema(request=TargetSerializer, responses=RegimenSerializer)
+    @action(detail=True, methods=["post"])
+    def target(self, request: Request, id: str) -> Response:
+        """Aim at another trough; the dose stays as ordered."""
+        given = self.read(TargetSerializer)
+        signed = change_target(
+            regimen=self.get_object(),
+            low_ng_per_ml=given["target_low_ng_per_ml"],
+            high_ng_per_ml=given["target_high_ng_per_ml"],
+            reason_code=ReasonCode(given["reason_code"]),
+            reason_text=given["reason_text"],
+            **self.signing(given),
+        )
+        return self._answer(signed.regimen)
 
     @extend_schema(request=PrescriptionSerializer, responses=RegimenSerializer)
     @action(detail=True, methods=["post"])
@@ -461,7 +540,7 @@ class RegimenViewSet(_Dosing[Regimen]):
         return self._answer(signed.regimen)
 
 
-class OrderViewSet(_Dosing[DoseOrder]):
+class OrderViewSet(DosingViewSet[DoseOrder]):
     """Doses. POST changes the dose of a course that is active; orders are never edited."""
 
     queryset = DoseOrder.objects.none()
@@ -489,16 +568,21 @@ class OrderViewSet(_Dosing[DoseOrder]):
         return Response(answer.data, status=status.HTTP_201_CREATED)
 
 
+def answers_of(given: Mapping[str, Any]) -> dict[str, Answer]:
+    """What the body answers to the findings, by the key of the question."""
+    return {
+        key: Answer(reason=AnswerReason(answer["reason"]), text=answer["text"])
+        for key, answer in given["answers"].items()
+    }
+
+
 def _prescription(given: Mapping[str, Any]) -> Prescription:
     return Prescription(
         morning_mg=given["morning_mg"],
         evening_mg=given["evening_mg"],
         reason_code=ReasonCode(given["reason_code"]),
         reason_text=given["reason_text"],
-        answers={
-            key: Answer(reason=AnswerReason(answer["reason"]), text=answer["text"])
-            for key, answer in given["answers"].items()
-        },
+        answers=answers_of(given),
         confirmed=given["confirmed"],
         typed_again_mg=given["typed_again_mg"],
     )

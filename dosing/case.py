@@ -1,6 +1,5 @@
 """The one bridge from the record to the engine: rows in, facts out."""
 
-from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -19,13 +18,7 @@ from patients.models import (
     Observation,
     Patient,
 )
-from patients.selectors import (
-    co_medications_of,
-    current_observations,
-    diagnosis_of,
-    events_of,
-    immunisations_of,
-)
+from patients.selectors import Record, diagnosis_of, record_of
 from patients.vocabulary import UnknownUnit, vocabulary
 from tacroweb.numbers import parse_result
 
@@ -35,21 +28,22 @@ def case_of(
     *,
     intent: Intent | None = None,
     book: RuleBook | None = None,
-    results: Iterable[Observation] | None = None,
+    record: Record | None = None,
     at: datetime,
 ) -> facts.CaseFacts:
     """The patient's facts as they stand, without what begins after `at`.
 
     Results replaced or withdrawn are left out, and so are facts entered in error. Without an
     intent: REVIEW for a patient on tacrolimus, else START. `book` (else the one in force) says
-    which drugs are inhibitors. `results` are the rows of `current_observations`, where the caller
-    has read them already. One query a table, however many rows.
+    which drugs are inhibitors. `record` is given by a caller who has read it already. One query a
+    table, however many rows.
     """
     book = book or published_book()
+    record = record or record_of(patient)
     today = at.astimezone(patient.clinic.zone).date()
     taken = {
         row: _co_medication(row, today)
-        for row in co_medications_of(patient)
+        for row in record.drugs
         if row.planned or row.started_on is None or row.started_on <= today
     }
     regimen = _regimen(patient, taken, book=book, at=at)
@@ -62,11 +56,11 @@ def case_of(
         # A quantity that the vocabulary file does not name is one that no rule reads.
         observations=tuple(
             observation_fact(row)
-            for row in (current_observations(patient) if results is None else results)
+            for row in record.results
             if row.drawn_at <= at and vocabulary().analyte(row.analyte.key) is not None
         ),
-        events=tuple(_event(row) for row in events_of(patient) if row.started_on <= today),
-        immunisations=tuple(_immunisation(row) for row in immunisations_of(patient)),
+        events=tuple(_event(row) for row in record.events if row.started_on <= today),
+        immunisations=tuple(_immunisation(row) for row in record.immunisations),
         local_approvals=local_approvals(patient.clinic, book=book, at=at),
     )
 
@@ -131,6 +125,8 @@ def _regimen(
         dose_before_inhibitor_mg_per_day=_dose_before_inhibitor(
             patient, orders, taken, book=book, at=at
         ),
+        switched_on=row.switched_on,
+        switched_from=row.switched_from or None,
     )
 
 

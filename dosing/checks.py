@@ -35,6 +35,19 @@ REASONS: dict[Meaning, tuple[ReasonCode, ...]] = {
         ReasonCode.RENAL,
         ReasonCode.OTHER,
     ),
+    Meaning.SWITCHED: (
+        ReasonCode.SUPPLY,
+        ReasonCode.ADVERSE_EFFECT,
+        ReasonCode.PATIENT_CHOICE,
+        ReasonCode.OTHER,
+    ),
+    Meaning.TARGET_CHANGED: (
+        ReasonCode.RENAL,
+        ReasonCode.ADVERSE_EFFECT,
+        ReasonCode.INFECTION,
+        ReasonCode.NO_RESPONSE,
+        ReasonCode.OTHER,
+    ),
     Meaning.RESUMED: (ReasonCode.RESUMED, ReasonCode.OTHER),
     Meaning.HELD: (
         ReasonCode.LEVEL_HIGH,
@@ -225,15 +238,33 @@ def check_answers(prescription: Prescription, advice: Mapping[str, Any]) -> Deci
     Raises `UnansweredFinding`, `BareOverride`, and `ValidationError` for an answer to a finding
     that the advice does not hold.
     """
+    decision = decision_of(prescription, advice)
+    check_all_answered(prescription.answers, advice, against_a_hold=decision == Decision.OVERRIDDEN)
+    if decision != Decision.ACCEPTED and not prescription.reason_text.strip():
+        raise BareOverride(
+            "This dose is not the one proposed. Say in words why, or take the proposal.",
+            fields={"reason_text": "Say in words why the dose departs from the proposal."},
+        )
+    return decision
+
+
+def check_all_answered(
+    answers: Mapping[str, Answer], advice: Mapping[str, Any], *, against_a_hold: bool = False
+) -> None:
+    """Is every STOP and WARN of the advice answered, and every CAUTION acknowledged?
+
+    `against_a_hold`: what is signed gives tacrolimus against the protocol, so that it cannot be the
+    act on a finding that asks for a hold. Raises `UnansweredFinding`, and `ValidationError` for an
+    answer to a finding that the advice does not hold.
+    """
     asked = questions(advice)
-    if unknown := set(prescription.answers) - {question.key for question in asked}:
+    if unknown := set(answers) - {question.key for question in asked}:
         raise ValidationError(
             {"answers": f"The assessment holds no finding {', '.join(sorted(unknown))}."}
         )
-    decision = decision_of(prescription, advice)
     missing: dict[str, str] = {}
     for question in asked:
-        answer = prescription.answers.get(question.key)
+        answer = answers.get(question.key)
         if answer is None or (
             answer.reason == AnswerReason.ACKNOWLEDGED and not question.acknowledge
         ):
@@ -244,7 +275,7 @@ def check_answers(prescription: Prescription, advice: Mapping[str, Any]) -> Deci
             missing[question.key] = "Say which reason."
         elif (
             answer.reason == AnswerReason.ACTED_ON
-            and decision == Decision.OVERRIDDEN
+            and against_a_hold
             and (question.finding.get("proposal") or {}).get("action") == "HOLD"
         ):
             missing[question.key] = "A dose does not act on a hold: say why tacrolimus is given."
@@ -255,12 +286,6 @@ def check_answers(prescription: Prescription, advice: Mapping[str, Any]) -> Deci
             + ".",
             fields={f"answers.{key}": text for key, text in missing.items()},
         )
-    if decision != Decision.ACCEPTED and not prescription.reason_text.strip():
-        raise BareOverride(
-            "This dose is not the one proposed. Say in words why, or take the proposal.",
-            fields={"reason_text": "Say in words why the dose departs from the proposal."},
-        )
-    return decision
 
 
 def check_dispensable(
@@ -295,10 +320,32 @@ def check_target(product: Product, *, book: RuleBook) -> None:
     Its upper end is at most the level above which tacrolimus is always held (D19).
     """
     toxic = book.index.limits[Band.TOXIC]
-    high = product.target_high_ng_per_ml
+    low, high = product.target_low_ng_per_ml, product.target_high_ng_per_ml
+    if low is None and high is not None:
+        raise ValidationError({"target_low_ng_per_ml": "Give both ends of the target."})
+    if high is None and low is not None:
+        raise ValidationError({"target_high_ng_per_ml": "Give both ends of the target."})
+    if low is not None and low <= 0:
+        raise ValidationError({"target_low_ng_per_ml": "A target is more than 0 ng/mL."})
+    if low is not None and high is not None and high <= low:
+        raise ValidationError({"target_high_ng_per_ml": "This end must be above the lower one."})
     if high is not None and Fraction(high) > toxic:
         words = f"A level above {shown(toxic)} ng/mL always asks for a hold (D19): aim lower."
         raise ValidationError({"target_high_ng_per_ml": words})
+
+
+def switch_confirmations(former: Product, product: Product) -> dict[str, str]:
+    """What the prescriber is asked of another product of a running course (D32): input -> sentence.
+
+    A switch always says in words why; of another formulation the total a day is typed once more.
+    """
+    asked = {"reason_text": "Say in words why the product is switched."}
+    if former.formulation != product.formulation:
+        asked["typed_again_mg"] = (
+            "Formulations of tacrolimus are not interchangeable milligram for milligram (D32): "
+            "type the total a day of the new one once more."
+        )
+    return asked
 
 
 def open_confirmations(prescription: Prescription, asked: Mapping[str, str]) -> dict[str, str]:

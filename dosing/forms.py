@@ -1,6 +1,6 @@
-"""What a prescriber types: a dose with its answers, a hold or a stop, and the password under it."""
+"""What a prescriber types: a dose with its answers, a target, a hold or a stop, a password."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import ceil, floor
@@ -14,6 +14,7 @@ from dosing.checks import REASONS, Answer, AnswerReason, Prescription, Product, 
 from dosing.models import Assessment, Formulation, Meaning, ReasonCode
 from dosing.rules.engine.quantities import shown
 from dosing.rules.loading import engine_book
+from dosing.selectors import OfferedTarget
 from tacroweb.accounts.brake import is_own_password
 from tacroweb.accounts.models import User
 from tacroweb.fields import DecimalTextField, show_error
@@ -22,6 +23,9 @@ from tacroweb.refusals import Refusal
 
 LONGEST = 2000
 OTHER_DOSE = "OTHER"
+BOOK_TARGET = "BOOK"
+SWITCH = "switch"  # the act of an order form that asks for another product
+COMPANION = "companion"  # and of an assessment that companion treatment is ordered on
 
 
 def reason_field(meaning: Meaning) -> forms.ChoiceField:
@@ -122,11 +126,83 @@ def _in_words(kind: str, morning_mg: Decimal, evening_mg: Decimal) -> str:
     )
 
 
-class OrderForm(forms.Form):
-    """The first dose, the next one, or the one after a hold, with an answer to each question.
+class AnsweringForm(forms.Form):
+    """An order with an answer to each finding of the assessment that wants one."""
+
+    def __init__(self, assessment: Assessment, data: Any = None, **kwargs: Any) -> None:
+        super().__init__(data, auto_id="order_%s", **kwargs)
+        self.proposal = assessment.advice["proposal"]
+        self.questions = questions(assessment.advice)
+
+    def ask(self) -> None:
+        """Add the inputs of every question."""
+        for question in self.questions:
+            self._ask(question)
+
+    def is_acted_on(self, question: Question) -> bool:
+        """Whether what the form begins with is the act that this finding asks for."""
+        return False
+
+    def _ask(self, question: Question) -> None:
+        name = f"answer_{question.key}"
+        asked_by = _asked_by(question)
+        if question.acknowledge:
+            self.fields[name] = forms.BooleanField(
+                label=f"I have seen this caution ({asked_by})",
+                error_messages={"required": f"Tick that you have seen the caution of {asked_by}."},
+            )
+            return
+        reasons = [
+            ("", "Choose an answer"),
+            *(each for each in AnswerReason.choices if each[0] != AnswerReason.ACKNOWLEDGED),
+        ]
+        self.fields[name] = forms.ChoiceField(
+            label=f"Your answer to {asked_by}",
+            choices=reasons,
+            initial=AnswerReason.ACTED_ON if self.is_acted_on(question) else None,
+            error_messages={"required": f"Choose an answer to the finding of {asked_by}."},
+        )
+        self.fields[f"{name}_text"] = forms.CharField(
+            label=f"In words, on {asked_by}", required=False, max_length=LONGEST
+        )
+
+    def answer_fields(self) -> Iterator[AnswerFields]:
+        """The questions in the order of the advice, each with its inputs."""
+        for question in self.questions:
+            name = f"answer_{question.key}"
+            yield AnswerFields(
+                question=question,
+                choice=self[name],
+                text=None if question.acknowledge else self[f"{name}_text"],
+                asked_by=_asked_by(question),
+            )
+
+    def answers(self) -> dict[str, Answer]:
+        """What was answered, by the key of the question."""
+        given: dict[str, Answer] = {}
+        for question in self.questions:
+            if question.acknowledge:
+                given[question.key] = Answer(reason=AnswerReason.ACKNOWLEDGED)
+            else:
+                reason = self.cleaned_data[f"answer_{question.key}"]
+                text = self.cleaned_data[f"answer_{question.key}_text"]
+                given[question.key] = Answer(reason=AnswerReason(reason), text=text)
+        return given
+
+    def show(self, error: ValidationError | Refusal) -> None:
+        """Put what a service refused at the inputs concerned."""
+        if isinstance(error, Refusal):
+            error.fields = {
+                name.replace("answers.", "answer_", 1): text for name, text in error.fields.items()
+            }
+        show_error(self, error)
+
+
+class OrderForm(AnsweringForm):
+    """The first dose, the next one, one of another product, or the one after a hold.
 
     A start also asks for the product, which of the two starting doses is taken (X1), and a target
-    of the patient's own.
+    of the patient's own; a switch asks for the product.
     """
 
     morning_mg = DecimalTextField(
@@ -149,19 +225,21 @@ class OrderForm(forms.Form):
     def __init__(
         self, assessment: Assessment, meaning: Meaning, data: Any = None, **kwargs: Any
     ) -> None:
-        super().__init__(data, auto_id="order_%s", **kwargs)
+        super().__init__(assessment, data, **kwargs)
         self.meaning = meaning
-        self.proposal = assessment.advice["proposal"]
         self.starting: tuple[StartingDose, ...] = ()
-        self.questions = questions(assessment.advice)
         self.fields["reason_code"] = reason_field(meaning)
-        if meaning == Meaning.STARTED:
+        if meaning in (Meaning.STARTED, Meaning.SWITCHED):
             self._ask_for_the_product()
+        if meaning == Meaning.SWITCHED:
+            self.fields["act"] = forms.CharField(initial=SWITCH, widget=forms.HiddenInput())
+            self.fields["reason_text"].help_text = "Why the product is switched."
+        if meaning == Meaning.STARTED:
+            self._ask_for_a_target()
             self.starting = starting_doses(assessment)
             if self.starting:
                 self._ask_which_start()
-        for question in self.questions:
-            self._ask(question)
+        self.ask()
 
     def _ask_which_start(self) -> None:
         """X1: the two starting doses are not equivalent; the prescriber picks one of them."""
@@ -208,7 +286,7 @@ class OrderForm(forms.Form):
         doses = [typed.get(name) for name in ("morning_mg", "evening_mg")]
         if None in doses:
             return
-        for question in filter(self._proposed_by, self.questions):
+        for question in filter(self.is_acted_on, self.questions):
             name = f"answer_{question.key}"
             proposed = [Decimal(self.proposal[each]) for each in ("morning_mg", "evening_mg")]
             acted = typed.get(name) == AnswerReason.ACTED_ON and not typed.get(f"{name}_text")
@@ -229,6 +307,8 @@ class OrderForm(forms.Form):
             help_text="Tacrolimus is prescribed and dispensed by brand.",
             error_messages={"required": "Enter the brand to be dispensed."},
         )
+
+    def _ask_for_a_target(self) -> None:
         self.fields["target_low_ng_per_ml"] = DecimalTextField(
             label="Target trough from", max_digits=5, decimal_places=2, required=False
         )
@@ -237,7 +317,7 @@ class OrderForm(forms.Form):
         )
         self.fields["target_reason"] = reason_text_field("Why this target")
 
-    def _proposed_by(self, question: Question) -> bool:
+    def is_acted_on(self, question: Question) -> bool:
         """Whether the dose that the form begins with is the one this finding asks for."""
         return bool(
             self.meaning == Meaning.CHANGED
@@ -245,40 +325,6 @@ class OrderForm(forms.Form):
             and self.proposal["morning_mg"] is not None
             and question.finding["proposal"] == self.proposal
         )
-
-    def _ask(self, question: Question) -> None:
-        name = f"answer_{question.key}"
-        asked_by = _asked_by(question)
-        if question.acknowledge:
-            self.fields[name] = forms.BooleanField(
-                label=f"I have seen this caution ({asked_by})",
-                error_messages={"required": f"Tick that you have seen the caution of {asked_by}."},
-            )
-            return
-        reasons = [
-            ("", "Choose an answer"),
-            *(each for each in AnswerReason.choices if each[0] != AnswerReason.ACKNOWLEDGED),
-        ]
-        self.fields[name] = forms.ChoiceField(
-            label=f"Your answer to {asked_by}",
-            choices=reasons,
-            initial=AnswerReason.ACTED_ON if self._proposed_by(question) else None,
-            error_messages={"required": f"Choose an answer to the finding of {asked_by}."},
-        )
-        self.fields[f"{name}_text"] = forms.CharField(
-            label=f"In words, on {asked_by}", required=False, max_length=LONGEST
-        )
-
-    def answer_fields(self) -> Iterator[AnswerFields]:
-        """The questions in the order of the advice, each with its inputs."""
-        for question in self.questions:
-            name = f"answer_{question.key}"
-            yield AnswerFields(
-                question=question,
-                choice=self[name],
-                text=None if question.acknowledge else self[f"{name}_text"],
-                asked_by=_asked_by(question),
-            )
 
     def prescription(
         self, *, confirmed: bool = False, typed_again_mg: Decimal | None = None
@@ -290,40 +336,23 @@ class OrderForm(forms.Form):
             evening_mg=typed["evening_mg"],
             reason_code=ReasonCode(typed["reason_code"]),
             reason_text=typed["reason_text"],
-            answers=dict(self._answers()),
+            answers=self.answers(),
             confirmed=confirmed,
             typed_again_mg=typed_again_mg,
         )
 
-    def _answers(self) -> Iterator[tuple[str, Answer]]:
-        for question in self.questions:
-            if question.acknowledge:
-                yield question.key, Answer(reason=AnswerReason.ACKNOWLEDGED)
-            else:
-                given = self.cleaned_data[f"answer_{question.key}"]
-                text = self.cleaned_data[f"answer_{question.key}_text"]
-                yield question.key, Answer(reason=AnswerReason(given), text=text)
-
     def product(self) -> Product | None:
-        """The product of a start; None for a course that runs already."""
-        if self.meaning != Meaning.STARTED:
+        """The product of a start or a switch; None where the course goes on with its own."""
+        if "brand" not in self.fields:
             return None
         typed = self.cleaned_data
         return Product(
             formulation=Formulation(typed["formulation"]),
             brand=typed["brand"],
-            target_low_ng_per_ml=typed["target_low_ng_per_ml"],
-            target_high_ng_per_ml=typed["target_high_ng_per_ml"],
-            target_reason=typed["target_reason"],
+            target_low_ng_per_ml=typed.get("target_low_ng_per_ml"),
+            target_high_ng_per_ml=typed.get("target_high_ng_per_ml"),
+            target_reason=typed.get("target_reason", ""),
         )
-
-    def show(self, error: ValidationError | Refusal) -> None:
-        """Put what a service refused at the inputs concerned."""
-        if isinstance(error, Refusal):
-            error.fields = {
-                name.replace("answers.", "answer_", 1): text for name, text in error.fields.items()
-            }
-        show_error(self, error)
 
 
 class SignForm(forms.Form):
@@ -364,6 +393,84 @@ class InterruptionForm(SignForm):
         super().__init__(user, data, **kwargs)
         del self.fields["confirmed"], self.fields["typed_again_mg"]
         self.fields["reason_code"] = reason_field(meaning)
+
+
+class TargetForm(SignForm):
+    """Another target of a course: one that is settled, or one that is typed; why; the password."""
+
+    target = forms.ChoiceField(
+        label="Target trough",
+        widget=forms.RadioSelect,
+        error_messages={"required": "Choose the target."},
+    )
+    target_low_ng_per_ml = DecimalTextField(
+        label="From", max_digits=5, decimal_places=2, required=False
+    )
+    target_high_ng_per_ml = DecimalTextField(
+        label="To", max_digits=5, decimal_places=2, required=False
+    )
+    reason_code = forms.ChoiceField(label="Reason")
+    reason_text = reason_text_field("Why this target")
+    field_order = (
+        "target",
+        "target_low_ng_per_ml",
+        "target_high_ng_per_ml",
+        "reason_code",
+        "reason_text",
+        "password",
+    )
+
+    def __init__(
+        self,
+        user: User,
+        offered: Sequence[OfferedTarget],
+        data: Any = None,
+        *,
+        book_words: str,
+        **kwargs: Any,
+    ) -> None:
+        """`book_words` is the book's own target in words, "" where the course has it now."""
+        super().__init__(user, data, **kwargs)
+        del self.fields["confirmed"], self.fields["typed_again_mg"]
+        self.offered = {each.row: each for each in offered}
+        choices = [(each.row, each.words) for each in offered]
+        if book_words:
+            choices.append((BOOK_TARGET, book_words))
+        self.fields["target"] = forms.ChoiceField(
+            label="Target trough",
+            choices=[*choices, (OTHER_DOSE, "Another target, typed below")],
+            initial=OTHER_DOSE if not choices else None,
+            widget=forms.RadioSelect if choices else forms.HiddenInput,
+            error_messages={"required": "Choose the target."},
+        )
+        self.fields["reason_code"] = reason_field(Meaning.TARGET_CHANGED)
+        self.fields["reason_text"].required = True
+        self.fields["reason_text"].error_messages["required"] = (
+            "Say in words why the target changes."
+        )
+        self.order_fields(self.field_order)
+
+    def clean(self) -> dict[str, Any]:
+        """A target that was picked is that one; a typed one must not contradict it."""
+        typed = super().clean() or self.cleaned_data
+        picked = typed.get("target")
+        names = ("target_low_ng_per_ml", "target_high_ng_per_ml")
+        written = tuple(typed.get(name) for name in names)
+        if picked == OTHER_DOSE:
+            for name, end in zip(names, written, strict=True):
+                if end is None and name not in self.errors:
+                    self.add_error(name, "Enter this end of the target in ng/mL.")
+        elif picked is not None:
+            ends: tuple[Decimal | None, ...] = (None, None)
+            if picked in self.offered:
+                offered = self.offered[picked]
+                ends = (offered.low_ng_per_ml, offered.high_ng_per_ml)
+            if written not in ((None, None), ends):
+                self.add_error(
+                    "target", "Another target is typed below: choose that one, or clear it."
+                )
+            typed |= dict(zip(names, ends, strict=True))
+        return typed
 
 
 def checked_password(user: User, password: str) -> str:

@@ -9,8 +9,10 @@ from django.db import models
 from django.db.models import F, Q
 
 from dosing.rules.models import RuleBook
-from patients.models import Patient
+from patients.models import CoMedication, Patient, Route
+from tacroweb.accounts.models import Clinic
 from tacroweb.audit.models import AppendOnlyModel, TrackedModel
+from tacroweb.numbers import format_decimal
 
 
 class Intent(models.TextChoices):
@@ -82,6 +84,12 @@ class Regimen(TrackedModel):
     )
     started_on = models.DateField()
     stopped_on = models.DateField(null=True, blank=True)
+    switched_on = models.DateField(
+        null=True, blank=True, help_text="the newest change of the product"
+    )
+    switched_from = models.CharField(
+        max_length=80, blank=True, help_text="the product taken before it, in words"
+    )
 
     class Meta:
         constraints = (
@@ -106,6 +114,11 @@ class Regimen(TrackedModel):
                 | (~Q(status="STOPPED") & Q(stopped_on__isnull=True)),
                 name="regimen_stopped_with_a_day",
             ),
+            models.CheckConstraint(
+                condition=Q(switched_on__isnull=True, switched_from="")
+                | (Q(switched_on__isnull=False) & ~Q(switched_from="")),
+                name="regimen_switch_has_day_and_former_product",
+            ),
         )
 
     def __str__(self) -> str:
@@ -126,6 +139,7 @@ class ReasonCode(models.TextChoices):
     ADVERSE_EFFECT = "ADVERSE_EFFECT", "Adverse effect"
     INFECTION = "INFECTION", "Infection"
     RENAL = "RENAL", "Renal function"
+    SUPPLY = "SUPPLY", "Supply of the product"
     RESUMED = "RESUMED", "Resumed after a hold"
     CONTRAINDICATED = "CONTRAINDICATED", "Contraindication"
     NO_RESPONSE = "NO_RESPONSE", "Insufficient response"
@@ -198,6 +212,8 @@ class DoseOrder(TrackedModel):
 class Meaning(models.TextChoices):
     STARTED = "STARTED", "Started tacrolimus"
     CHANGED = "CHANGED", "Changed the dose"
+    SWITCHED = "SWITCHED", "Switched the product"
+    TARGET_CHANGED = "TARGET_CHANGED", "Changed the target"
     HELD = "HELD", "Held tacrolimus"
     RESUMED = "RESUMED", "Resumed tacrolimus"
     STOPPED = "STOPPED", "Stopped tacrolimus"
@@ -209,8 +225,22 @@ class Factor(models.TextChoices):
     PASSWORD = "PASSWORD", "Password"  # a name, no secret
 
 
-class SignedOrder(AppendOnlyModel):
-    """The signature under one order: who, what it means, which factor proved it, what was shown."""
+class SignatureRow(AppendOnlyModel):
+    """Base of a signature: who, in which role, which factor proved it, why, what was shown."""
+
+    printed_name = models.CharField(max_length=200)
+    role = models.CharField(max_length=100)
+    factor = models.CharField(max_length=20, choices=Factor.choices)
+    reason = models.TextField(help_text="in words")
+    signed_at = models.DateTimeField()
+    shown_sha256 = models.CharField(max_length=64)
+
+    class Meta:
+        abstract = True
+
+
+class SignedOrder(SignatureRow):
+    """The signature under one act on a course of tacrolimus, and what the act means."""
 
     regimen = models.ForeignKey(Regimen, on_delete=models.PROTECT, related_name="signatures")
     order = models.OneToOneField(
@@ -219,14 +249,11 @@ class SignedOrder(AppendOnlyModel):
     assessment = models.ForeignKey(
         Assessment, on_delete=models.PROTECT, null=True, blank=True, related_name="signatures"
     )
-    meaning = models.CharField(max_length=10, choices=Meaning.choices)
-    printed_name = models.CharField(max_length=200)
-    role = models.CharField(max_length=100)
-    factor = models.CharField(max_length=20, choices=Factor.choices)
+    meaning = models.CharField(max_length=20, choices=Meaning.choices)
     reason_code = models.CharField(max_length=20, choices=ReasonCode.choices)
-    reason = models.TextField(help_text="in words")
-    signed_at = models.DateTimeField()
-    shown_sha256 = models.CharField(max_length=64)
+    former = models.TextField(
+        blank=True, help_text="JSON: the product or the target that a switch or a change replaced"
+    )
 
     class Meta:
         constraints = (
@@ -243,3 +270,186 @@ class SignedOrder(AppendOnlyModel):
 
     def audit_subject(self) -> str:
         return self.regimen.audit_subject()
+
+    @property
+    def replaced(self) -> dict[str, Any]:
+        """The columns of the course that this act changed, as they were; numbers in plain text."""
+        return cast("dict[str, Any]", json.loads(self.former or "{}"))
+
+
+def route_words(route: str) -> str:
+    """A route as it stands behind a dose: "by mouth", "intravenous"."""
+    return "by mouth" if route == Route.ORAL else str(Route(route).label).lower()
+
+
+class CompanionUnit(models.TextChoices):
+    MG_PER_DAY = "mg/d", "mg/day"
+    MG = "mg", "mg"
+
+
+class CompanionOrder(TrackedModel):
+    """One step of a companion regimen of the rule book, in force until it is tapered or stopped.
+
+    Never edited: a taper is an order of its own that closes this one and points back at it.
+    """
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="companion_orders")
+    assessment = models.ForeignKey(
+        Assessment, on_delete=models.PROTECT, related_name="companion_orders"
+    )
+    co_medication = models.ForeignKey(
+        CoMedication,
+        on_delete=models.PROTECT,
+        related_name="companion_orders",
+        help_text="the drug as the record has it",
+    )
+    tapers = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="tapered_by"
+    )
+    regimen_code = models.CharField("regimen", max_length=20, help_text="A1, A2, CYC")
+    step = models.PositiveSmallIntegerField()
+    title = models.CharField(max_length=200)
+    drug = models.CharField(max_length=120)
+    route = models.CharField(max_length=15, choices=Route.choices)
+    dose = models.DecimalField(max_digits=9, decimal_places=3)
+    unit = models.CharField(max_length=10, choices=CompanionUnit.choices)
+    rhythm = models.CharField(max_length=120, help_text="in words")
+    weight_kg = models.DecimalField(max_digits=6, decimal_places=2, null=True, blank=True)
+    body_surface_m2 = models.DecimalField(
+        "body surface", max_digits=4, decimal_places=2, null=True, blank=True
+    )
+    arithmetic = models.CharField(max_length=400, help_text="the sum that the dose comes from")
+    since = models.DateTimeField(help_text="in force from")
+    closed_at = models.DateTimeField(null=True, blank=True)
+    reason = models.TextField()
+    answers = models.TextField(
+        blank=True, help_text="JSON: what the prescriber answered to each STOP, WARN and CAUTION"
+    )
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("patient", "drug"),
+                condition=Q(closed_at__isnull=True),
+                name="companion_one_open_a_drug",
+                violation_error_message="This drug is ordered already.",
+            ),
+            models.CheckConstraint(
+                condition=Q(dose__gt=0),
+                name="companion_dose_positive",
+                violation_error_message="A dose is more than 0 mg. To end the drug, stop it.",
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_at__isnull=True) | Q(closed_at__gte=F("since")),
+                name="companion_closed_after_it_began",
+            ),
+            models.CheckConstraint(
+                condition=~Q(reason="") & ~Q(arithmetic=""),
+                name="companion_has_reason_and_sum",
+                violation_error_message="Say why, and what the dose comes from.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.regimen_code}, {self.drug} {self.dose_words}"
+
+    def audit_subject(self) -> str:
+        return f"patient:{self.patient_id}"
+
+    @property
+    def dose_words(self) -> str:
+        """The dose with its unit, without trailing zeros."""
+        return f"{format_decimal(self.dose)} {self.get_unit_display()}"
+
+    @property
+    def words(self) -> str:
+        """For example "prednisone 40 mg/day by mouth, every day, reduced slowly"."""
+        return f"{self.drug} {self.dose_words} {route_words(self.route)}, {self.rhythm}"
+
+
+class CompanionMeaning(models.TextChoices):
+    STARTED = "STARTED", "Started companion treatment"
+    TAPERED = "TAPERED", "Tapered companion treatment"
+    STOPPED = "STOPPED", "Stopped companion treatment"
+
+
+class SignedCompanion(SignatureRow):
+    """The signature under one act of companion treatment."""
+
+    order = models.ForeignKey(CompanionOrder, on_delete=models.PROTECT, related_name="signatures")
+    assessment = models.ForeignKey(
+        Assessment,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="companion_signatures",
+    )
+    meaning = models.CharField(max_length=10, choices=CompanionMeaning.choices)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("order", "meaning"), name="companion_signed_once"),
+            models.CheckConstraint(
+                condition=~Q(reason=""),
+                name="companion_signature_has_a_reason",
+                violation_error_message="Say why.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.get_meaning_display()}: {self.printed_name}"
+
+    def audit_subject(self) -> str:
+        return self.order.audit_subject()
+
+
+class ImpactRun(models.Model):
+    """What a rule book under review would change for the patients on tacrolimus, kept with it.
+
+    An operational record: it can be made again at any time, so it is not tracked. It goes on from
+    `last_patient` wherever it was interrupted; `moved_at` says that somebody is at it.
+    """
+
+    book = models.ForeignKey(RuleBook, on_delete=models.PROTECT, related_name="impact_runs")
+    book_sha256 = models.CharField(max_length=64, help_text="of the book as it stood")
+    against = models.ForeignKey(RuleBook, on_delete=models.PROTECT, related_name="+")
+    asked_by = models.CharField(max_length=200)
+    started_at = models.DateTimeField()
+    moved_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True, blank=True)
+    patients = models.PositiveIntegerField(help_text="on tacrolimus when it was asked for")
+    done = models.PositiveIntegerField(default=0)
+    last_patient = models.PositiveBigIntegerField(default=0)
+    failures = models.TextField(blank=True, help_text="one line a patient that could not be read")
+
+    class Meta:
+        indexes = (models.Index(fields=("book", "-id"), name="impact_newest"),)
+
+    def __str__(self) -> str:
+        return f"impact of {self.book_id}: {self.done} of {self.patients}"
+
+
+class ImpactDifference(models.Model):
+    """One patient whose advice would be another, old and new side by side. Part of its run."""
+
+    run = models.ForeignKey(ImpactRun, on_delete=models.PROTECT, related_name="differences")
+    patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="+")
+    clinic = models.ForeignKey(
+        Clinic, on_delete=models.PROTECT, related_name="+", help_text="of the patient"
+    )
+    text = models.TextField(help_text="JSON: what only the old and what only the new book says")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=("run", "patient"), name="impact_once_a_patient"),
+        )
+        indexes = (models.Index(fields=("run", "clinic"), name="impact_by_clinic"),)
+
+    def __str__(self) -> str:
+        return f"{self.run_id}: patient {self.patient_id}"
+
+    @property
+    def sides(self) -> dict[str, Any]:
+        """`old` and `new`: outcome, proposal, findings and due tests that the other lacks."""
+        return cast("dict[str, Any]", json.loads(self.text))

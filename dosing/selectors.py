@@ -1,14 +1,27 @@
 """Reading regimens, orders and assessments."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
 
-from dosing.models import Assessment, DoseOrder, Meaning, Regimen, RegimenStatus, SignedOrder
+from dosing.models import (
+    Assessment,
+    CompanionOrder,
+    DoseOrder,
+    Formulation,
+    Meaning,
+    Regimen,
+    RegimenStatus,
+    SignedOrder,
+)
+from dosing.rules.engine.facts import CaseFacts
+from dosing.rules.engine.quantities import day, shown
+from dosing.rules.engine.rulebook import RuleBook
 from patients.models import Patient
 from tacroweb.accounts.models import Clinic
 
@@ -31,6 +44,19 @@ class DoseStep:
     def total_mg(self) -> Decimal:
         """Morning and evening dose together, mg/day; the dose to come back to while held."""
         return self.morning_mg + self.evening_mg
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The product and the target of a course for one stretch of time; no target: the book's."""
+
+    regimen: Regimen
+    since: datetime | None  # None: from the first day of the course
+    until: datetime | None  # None: to its last day, or still
+    formulation: Formulation
+    brand: str
+    target_low_ng_per_ml: Decimal | None
+    target_high_ng_per_ml: Decimal | None
 
 
 def current_regimen(patient: Patient) -> Regimen | None:
@@ -104,24 +130,134 @@ def signatures_of(patient: Patient) -> QuerySet[SignedOrder]:
     )
 
 
-def dose_steps(patient: Patient, orders: Iterable[DoseOrder] | None = None) -> tuple[DoseStep, ...]:
-    """The doses over time, oldest first, each order cut where tacrolimus was held (two queries).
+def acts_of(patient: Patient) -> QuerySet[SignedOrder]:
+    """Every signed act on the patient's courses, oldest first, without what hangs on it."""
+    return SignedOrder.objects.filter(regimen__patient=patient).order_by("signed_at", "pk")
 
-    One query for who has `orders_of` the patient at hand.
+
+def terms_of(regimens: Iterable[Regimen], acts: Iterable[SignedOrder]) -> tuple[Terms, ...]:
+    """What each course was given with, oldest stretch first; `acts` are those of `acts_of`.
+
+    A course holds its newest product and target; each act that replaced one says what it was.
+    """
+    replacing: dict[int, list[SignedOrder]] = {}
+    for act in acts:
+        if act.meaning in (Meaning.SWITCHED, Meaning.TARGET_CHANGED):
+            replacing.setdefault(act.regimen_id, []).append(act)
+    found: list[Terms] = []
+    for regimen in sorted(regimens, key=lambda course: (course.started_on, course.pk)):
+        stretches: list[Terms] = []
+        terms = Terms(
+            regimen=regimen,
+            since=None,
+            until=None,
+            formulation=Formulation(regimen.formulation),
+            brand=regimen.brand,
+            target_low_ng_per_ml=regimen.target_low_ng_per_ml,
+            target_high_ng_per_ml=regimen.target_high_ng_per_ml,
+        )
+        for act in reversed(replacing.get(regimen.pk, ())):
+            stretches.append(replace(terms, since=act.signed_at))
+            terms = replace(terms, until=act.signed_at, **_before(act))
+        found += [terms, *reversed(stretches)]
+    return tuple(found)
+
+
+def _before(act: SignedOrder) -> dict[str, Any]:
+    """What an act replaced, as the fields of `Terms`."""
+    replaced = act.replaced
+    if act.meaning == Meaning.SWITCHED:
+        return {
+            "formulation": Formulation(replaced["formulation"]),
+            "brand": replaced["brand"],
+        }
+    ends = ("target_low_ng_per_ml", "target_high_ng_per_ml")
+    return {name: None if (end := replaced[name]) is None else Decimal(end) for name in ends}
+
+
+def terms_at(order: DoseOrder) -> Terms:
+    """The product and target under which an order was signed."""
+    return next(
+        terms
+        for terms in reversed(terms_of((order.regimen,), acts_of(order.regimen.patient)))
+        if terms.since is None or terms.since <= order.since
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedTarget:
+    """A target that a prescriber may choose for a course, and who has settled it."""
+
+    row: str
+    words: str
+    low_ng_per_ml: Decimal
+    high_ng_per_ml: Decimal
+
+
+def offered_targets(case: CaseFacts, book: RuleBook) -> tuple[OfferedTarget, ...]:
+    """The lower targets of renal dysfunction for which this clinic has approved a number (D15)."""
+    found = []
+    for stage, row in sorted(book.index.local_targets.items()):
+        given = case.approval(row.code)
+        if given is None:
+            continue
+        low, high = (row.low, row.high) if given.low is None else (given.low, given.high)
+        if low is not None and high is not None:
+            found.append(
+                OfferedTarget(
+                    row=row.code,
+                    words=f"Renal dysfunction, stage {stage}: {shown(low)} to {shown(high)} "
+                    f"{row.unit}, approved by the clinic on {day(given.approved_on)}",
+                    low_ng_per_ml=low,
+                    high_ng_per_ml=high,
+                )
+            )
+    return tuple(found)
+
+
+def companion_orders_of(patient: Patient) -> QuerySet[CompanionOrder]:
+    """Every order of companion treatment, newest first, with its drug in the record."""
+    return (
+        CompanionOrder.objects.filter(patient=patient)
+        .select_related("co_medication__drug", "assessment__rule_book")
+        .prefetch_related("signatures")
+        .defer(*_OF_ORDER)
+        .order_by("-since", "-pk")
+    )
+
+
+def companion_orders_at(clinic: Clinic) -> QuerySet[CompanionOrder]:
+    """Every order of companion treatment of the clinic's patients."""
+    return (
+        CompanionOrder.objects.filter(patient__clinic=clinic)
+        .select_related(
+            "patient__clinic", "assessment__rule_book", "tapers", "co_medication__patient__clinic"
+        )
+        .prefetch_related("signatures__assessment")
+        .defer(*_OF_ORDER)
+    )
+
+
+def open_companion(patient: Patient, drug: str) -> CompanionOrder | None:
+    """The order of this drug that is in force."""
+    return CompanionOrder.objects.filter(patient=patient, drug=drug, closed_at__isnull=True).first()
+
+
+def dose_steps(orders: Iterable[DoseOrder], acts: Iterable[SignedOrder]) -> tuple[DoseStep, ...]:
+    """The doses over time, oldest first, each order cut where tacrolimus was held.
+
+    `orders` are those of `orders_of`, `acts` those of `acts_of` the patient.
     """
     holds: dict[int, list[list[datetime | None]]] = {}
-    acts = SignedOrder.objects.filter(
-        regimen__patient=patient, meaning__in=(Meaning.HELD, Meaning.RESUMED, Meaning.STOPPED)
-    )
-    for act in acts.order_by("signed_at", "pk"):
+    for act in acts:
+        if act.meaning not in (Meaning.HELD, Meaning.RESUMED, Meaning.STOPPED):
+            continue
         spans = holds.setdefault(act.regimen_id, [])
         if act.meaning == Meaning.HELD:
             spans.append([act.signed_at, None])
         elif spans and spans[-1][1] is None:
             spans[-1][1] = act.signed_at
     steps: list[DoseStep] = []
-    if orders is None:
-        orders = DoseOrder.objects.filter(regimen__patient=patient)
     for order in sorted(orders, key=lambda order: (order.since, order.pk)):
         steps += _cut(order, holds.get(order.regimen_id, ()))
     return tuple(steps)

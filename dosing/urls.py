@@ -3,6 +3,8 @@
 from django.urls import path, re_path
 
 from dosing import views
+from dosing.companion import views as companion
+from dosing.governance import views as governance
 
 app_name = "dosing"
 _OF_PATIENT = "patients/<uuid:patient>/"
@@ -13,10 +15,20 @@ urlpatterns = [
     path(_ASSESSMENT, views.assessment, name="assessment"),
     path(f"{_ASSESSMENT}review/", views.review, name="review"),
     path(f"{_ASSESSMENT}sign/", views.sign, name="sign"),
+    path(f"{_OF_PATIENT}target/", views.target, name="target"),
+    path(f"{_ASSESSMENT}companion/", companion.form, name="companion"),
+    path(f"{_ASSESSMENT}companion/review/", companion.review, name="companion-review"),
+    path(f"{_ASSESSMENT}companion/sign/", companion.sign, name="companion-sign"),
+    path(f"{_OF_PATIENT}companion/<uuid:order>/stop/", companion.stop, name="companion-stop"),
     path(f"{_OF_PATIENT}hold/", views.hold, name="hold"),
     path(f"{_OF_PATIENT}resume/", views.resume, name="resume"),
     path(f"{_OF_PATIENT}stop/", views.stop, name="stop"),
     path(f"{_OF_PATIENT}orders/<uuid:order>/", views.why, name="why"),
+    path("rules/change/", governance.workbench, name="workbench"),
+    path("rules/change/impact/", governance.impact, name="impact"),
+    path("rules/change/try/", governance.try_case, name="try-case"),
+    path("rules/approvals/", governance.approvals, name="approvals"),
+    re_path(r"^rules/approvals/(?P<code>[^/\x00]+)/$", governance.approval, name="approval"),
     path("rules/", views.book, name="book"),
     # Without NUL, of which PostgreSQL cannot even be asked.
     re_path(r"^rules/(?P<version>[^/\x00]+)/$", views.book, name="book-version"),

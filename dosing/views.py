@@ -17,10 +17,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_safe
 
-from dosing.checks import Answer, AnswerReason, Prescription, in_words, questions
-from dosing.forms import InterruptionForm, OrderForm, SignForm
+from dosing.case import case_of
+from dosing.checks import Answer, AnswerReason, Prescription, Product, in_words, questions
+from dosing.forms import COMPANION, SWITCH, InterruptionForm, OrderForm, SignForm, TargetForm
 from dosing.models import (
     Assessment,
     Decision,
@@ -33,40 +35,53 @@ from dosing.models import (
     RegimenStatus,
     SignedOrder,
 )
-from dosing.rules import casefile
+from dosing.pages import (
+    answer_in_words,
+    assessment_or_404,
+    chart_of,
+    finding_card,
+    findings_of,
+    given_answers,
+    of_patient,
+    patient_or_404,
+    per_kg,
+)
 from dosing.rules.engine.quantities import shown
 from dosing.rules.engine.rows import Row, Severity
 from dosing.rules.engine.rulebook import RuleBook as EngineBook
-from dosing.rules.engine.starting import weight_kg
 from dosing.rules.loading import engine_book
 from dosing.rules.models import RuleBook
-from dosing.rules.selectors import NoPublishedBook, published_version
+from dosing.rules.selectors import NoPublishedBook, published_book, published_version
 from dosing.selectors import (
-    assessment_of,
+    companion_orders_of,
     current_regimen,
     last_order,
+    offered_targets,
     open_order,
     order_of,
     signatures_of,
+    terms_at,
 )
 from dosing.services import (
     Review,
     StaleAssessment,
     assess_patient,
+    change_target,
     hold_regimen,
     interruption_digest,
     meaning_of,
     order_dose,
+    product_of,
     replay,
     resume_regimen,
     review_order,
     staleness,
     start_regimen,
     stop_regimen,
+    switch_product,
+    target_digest,
 )
-from patients.banner import banner_of
 from patients.models import Diagnosis, EventKind, Patient, Route, VaccineRoute
-from patients.selectors import patient_of
 from patients.vocabulary import vocabulary
 from tacroweb.accounts.access import access_of, requires
 from tacroweb.accounts.roles import Permission
@@ -80,6 +95,16 @@ TYPED = "typed_orders"  # in the session: what was typed on an assessment that w
 ACTS: dict[Meaning, tuple[str, str, str]] = {
     Meaning.STARTED: ("Start tacrolimus", "Sign and start", "I prescribe tacrolimus as shown."),
     Meaning.CHANGED: ("Change the dose", "Sign and change", "I prescribe this dose as shown."),
+    Meaning.SWITCHED: (
+        "Switch the product",
+        "Sign and switch",
+        "I prescribe this product and this dose as shown.",
+    ),
+    Meaning.TARGET_CHANGED: (
+        "Change the target",
+        "Sign the target",
+        "I set the target trough of this course as shown.",
+    ),
     Meaning.RESUMED: ("Resume tacrolimus", "Sign and resume", "I resume tacrolimus as shown."),
     Meaning.HELD: (
         "Hold tacrolimus",
@@ -92,35 +117,6 @@ ACTS: dict[Meaning, tuple[str, str, str]] = {
         "I end this course of tacrolimus.",
     ),
 }
-NEEDS_APPROVAL = " Needs local approval."
-
-
-def _patient(request: HttpRequest, public_id: uuid.UUID) -> Patient:
-    try:
-        return patient_of(access_of(request).clinic, public_id)
-    except Patient.DoesNotExist as error:
-        raise Http404 from error
-
-
-def _assessment(patient: Patient, public_id: uuid.UUID | str) -> Assessment:
-    try:
-        return assessment_of(patient, uuid.UUID(str(public_id)))
-    except (Assessment.DoesNotExist, ValueError) as error:
-        raise Http404 from error
-
-
-def _chart(patient: Patient) -> str:
-    return reverse("chart", args=[patient.public_id])
-
-
-def _of(patient: Patient) -> dict[str, Any]:
-    """What every page about the patient shows."""
-    href = _chart(patient)
-    return {
-        "patient": patient,
-        "chart": href,
-        "banner": banner_of(patient, today=timezone.localdate(), href=href),
-    }
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -128,11 +124,12 @@ def _of(patient: Patient) -> dict[str, Any]:
 def assess(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
     """Store an assessment and go to its page; what was typed on a stale one goes along.
 
-    A GET, as after signing in again, only leads back to the chart.
+    `act` says what it is made for: a dose, another product, or companion treatment. A GET, as after
+    signing in again, only leads back to the chart.
     """
-    person = _patient(request, patient)
+    person = patient_or_404(request, patient)
     if request.method != "POST":
-        return redirect(_chart(person))
+        return redirect(chart_of(person))
     intent = Intent.REVIEW if current_regimen(person) else Intent.START
     try:
         made = assess_patient(
@@ -140,7 +137,7 @@ def assess(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
         )
     except NoPublishedBook as error:
         messages.error(request, error.message)
-        return redirect(_chart(person))
+        return redirect(chart_of(person))
     typed = {
         name: value
         for name, value in request.POST.items()
@@ -148,29 +145,48 @@ def assess(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
     }
     if typed:
         request.session[TYPED] = {str(made.public_id): typed}
-    return redirect("dosing:assessment", person.public_id, made.public_id)
+    act, keys = request.POST.get("act"), [person.public_id, made.public_id]
+    if act == COMPANION:
+        tapers = request.POST.get("tapers", "")
+        address = reverse("dosing:companion", args=keys)
+        return redirect(f"{address}?{urlencode({'tapers': tapers})}" if tapers else address)
+    address = reverse("dosing:assessment", args=keys)
+    return redirect(f"{address}?{urlencode({'act': SWITCH})}" if act == SWITCH else address)
+
+
+def _meaning(request: HttpRequest, regimen: Regimen | None) -> Meaning:
+    """What an order typed here means; a switch only of a course that is active."""
+    act = request.POST.get("act") or request.GET.get("act")
+    if act == SWITCH and regimen is not None and regimen.status == RegimenStatus.ACTIVE:
+        return Meaning.SWITCHED
+    return meaning_of(regimen)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires(Permission.READ_PATIENTS, Permission.READ_AUDIT)
 def assessment(request: HttpRequest, patient: uuid.UUID, assessment: uuid.UUID) -> HttpResponse:
     """The findings, the proposal and the order form; a POST comes back from the review to edit."""
-    person = _patient(request, patient)
-    made = _assessment(person, assessment)
+    person = patient_or_404(request, patient)
+    made = assessment_or_404(person, assessment)
     regimen = current_regimen(person)
-    meaning = meaning_of(regimen)
+    meaning = _meaning(request, regimen)
     if request.method == "POST":
         return _assessment_page(request, person, made, OrderForm(made, meaning, request.POST))
     typed = request.session.get(TYPED, {}).get(str(made.public_id))
-    initial = typed or _first_doses(made, regimen)
+    initial = typed or _first_doses(made, regimen, meaning)
     return _assessment_page(request, person, made, OrderForm(made, meaning, initial=initial))
 
 
-def _first_doses(made: Assessment, regimen: Regimen | None) -> dict[str, Any]:
-    """The doses that the form begins with: the proposal, else for a resumption the dose before."""
+def _first_doses(made: Assessment, regimen: Regimen | None, meaning: Meaning) -> dict[str, Any]:
+    """The doses that the form begins with: the proposal, else for a resumption the dose before.
+
+    None for a switch: what was right for one product is not offered for another (D32).
+    """
     proposal = made.advice["proposal"] or {}
     if regimen is None:
         return {}
+    if meaning == Meaning.SWITCHED:
+        return {"formulation": regimen.formulation}
     if proposal.get("morning_mg") is not None:
         return {
             "morning_mg": Decimal(proposal["morning_mg"]),
@@ -186,60 +202,33 @@ def _assessment_page(
 ) -> HttpResponse:
     advice = made.advice
     regimen = current_regimen(patient)
-    asked = [
-        (_card(each.question.finding, advice["proposal"]), each) for each in form.answer_fields()
-    ]
-    context = _of(patient) | {
+    context = of_patient(patient, at=timezone.now()) | {
         "assessment": made,
         "advice": advice,
         "form": form,
-        "critical": [row for row in asked if not row[1].question.acknowledge],
-        "cautions": [row for row in asked if row[1].question.acknowledge],
-        "others": [
-            _card(finding, advice["proposal"])
-            for finding in advice["findings"]
-            if finding["severity"] in ("ADVISE", "INFO")
-        ],
+        **findings_of(made, form),
         "regimen": regimen,
         "order": open_order(regimen) if regimen else None,
         "act": ACTS[form.meaning][0],
         "starting": form.meaning == Meaning.STARTED,
+        "switching": form.meaning == Meaning.SWITCHED,
+        "companions": [each for each in companion_orders_of(patient) if each.closed_at is None],
         "stale": staleness(patient, made, at=timezone.now()),
         "may_order": access_of(request).can(Permission.ORDER),
-        "per_kg": _per_kg(made, (advice["proposal"] or {}).get("total_daily_mg")),
+        "per_kg": per_kg(made, (advice["proposal"] or {}).get("total_daily_mg")),
     }
     return render(request, "dosing/assessment.html", context, status=status)
-
-
-def _card(finding: Mapping[str, Any], proposal: Any) -> dict[str, Any]:
-    """A stored finding as the page component shows it; a proposal that is the whole answer's own
-    stands above it already."""
-    source = finding["source"]
-    return dict(finding) | {
-        "source": source.removesuffix(NEEDS_APPROVAL),
-        "needs_local_approval": source.endswith(NEEDS_APPROVAL),
-        "proposal": None if finding["proposal"] == proposal else finding["proposal"],
-    }
-
-
-def _per_kg(made: Assessment, total_mg: Decimal | str | None) -> str:
-    """A daily total as mg/kg/day by the newest weight of the assessment; empty if none is known."""
-    case, at = casefile.decode_case(made.case)
-    known = weight_kg(case, engine_book(made.rule_book), at)
-    if known is None or total_mg is None:
-        return ""
-    return f"{shown(Fraction(Decimal(total_mg)) / known[0], at_most=3)} mg/kg/day"
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires(Permission.ORDER)
 def review(request: HttpRequest, patient: uuid.UUID, assessment: uuid.UUID) -> HttpResponse:
     """What will be signed, read-only, with the password under it; or the form with its errors."""
-    person = _patient(request, patient)
-    made = _assessment(person, assessment)
+    person = patient_or_404(request, patient)
+    made = assessment_or_404(person, assessment)
     if request.method != "POST":
         return redirect("dosing:assessment", person.public_id, made.public_id)
-    form = OrderForm(made, meaning_of(current_regimen(person)), request.POST)
+    form = OrderForm(made, _meaning(request, current_regimen(person)), request.POST)
     if not form.is_valid():
         return _assessment_page(request, person, made, form)
     return _review_page(request, person, made, form)
@@ -268,18 +257,16 @@ def _review_page(
         initial = {"shown_sha256": reviewed.shown_sha256}
         sign_form = SignForm(access_of(request).user, initial=initial)
     heading, button, meaning = ACTS[reviewed.meaning]
-    context = _of(patient) | {
+    context = of_patient(patient, at=timezone.now()) | {
         "assessment": made,
         "form": form,
         "sign_form": sign_form,
         "review": reviewed,
         "summary": _summary(patient, made, reviewed, prescription),
-        "answers": [
-            (each.finding["message"], answer_in_words(prescription.answers[each.key]))
-            for each in form.questions
-        ],
+        "answers": given_answers(form),
         "accepted": reviewed.decision == Decision.ACCEPTED,
         "overridden": reviewed.decision == Decision.OVERRIDDEN,
+        "switching": reviewed.meaning == Meaning.SWITCHED,
         "heading": heading,
         "button": button,
         "meaning": meaning,
@@ -306,15 +293,18 @@ def _summary(
 ) -> list[tuple[str, object]]:
     """What is signed, line by line."""
     product, total = reviewed.product, prescription.total_daily_mg
-    per_kg = _per_kg(made, total)
+    by_weight = per_kg(made, total)
     last = last_order(patient)
-    rows: list[tuple[str, object]] = [
-        ("Product", f"Tacrolimus {product.brand}, {product.formulation.label.lower()}"),
+    rows: list[tuple[str, object]] = []
+    if reviewed.meaning == Meaning.SWITCHED and last is not None:
+        rows.append(("Product before", _product_words(product_of(last.regimen))))
+    rows += [
+        ("Product", _product_words(product)),
         ("Morning dose", f"{format_decimal(prescription.morning_mg)} mg"),
         ("Evening dose", f"{format_decimal(prescription.evening_mg)} mg"),
         (
             "Total",
-            f"{format_decimal(total)} mg/day" + (f" ({per_kg})" if per_kg else ""),
+            f"{format_decimal(total)} mg/day" + (f" ({by_weight})" if by_weight else ""),
         ),
     ]
     if last is not None:
@@ -334,6 +324,10 @@ def _summary(
     return rows
 
 
+def _product_words(product: Product) -> str:
+    return f"Tacrolimus {product.brand}, {product.formulation.label.lower()}"
+
+
 def _change(before_mg: Decimal, after_mg: Decimal) -> str:
     """A change of the daily total in percent, with its sign."""
     if before_mg == after_mg:
@@ -346,13 +340,13 @@ def _change(before_mg: Decimal, after_mg: Decimal) -> str:
 @requires(Permission.ORDER)
 def sign(request: HttpRequest, patient: uuid.UUID, assessment: uuid.UUID) -> HttpResponse:
     """Sign what was reviewed and go to the chart; a second click finds its assessment stale."""
-    person = _patient(request, patient)
+    person = patient_or_404(request, patient)
     access = access_of(request)
-    made = _assessment(person, assessment)
+    made = assessment_or_404(person, assessment)
     if request.method != "POST":
         return redirect("dosing:assessment", person.public_id, made.public_id)
     regimen = current_regimen(person)
-    form = OrderForm(made, meaning_of(regimen), request.POST)
+    form = OrderForm(made, _meaning(request, regimen), request.POST)
     if not form.is_valid():
         return _assessment_page(request, person, made, form)
     product = form.product()
@@ -372,8 +366,10 @@ def sign(request: HttpRequest, patient: uuid.UUID, assessment: uuid.UUID) -> Htt
         "shown_sha256": sign_form.cleaned_data["shown_sha256"],
     }
     try:
-        if product is not None:
+        if product is not None and regimen is None:
             start_regimen(patient=person, product=product, **signed)
+        elif product is not None and regimen is not None:
+            switch_product(regimen=regimen, product=product, **signed)
         elif regimen is not None:
             act = resume_regimen if regimen.status == RegimenStatus.HELD else order_dose
             act(regimen=regimen, **signed)
@@ -391,21 +387,21 @@ def sign(request: HttpRequest, patient: uuid.UUID, assessment: uuid.UUID) -> Htt
         f"Signed: tacrolimus {total} mg/day, {format_decimal(prescription.morning_mg)} mg in the "
         f"morning and {format_decimal(prescription.evening_mg)} mg in the evening.",
     )
-    return redirect(_chart(person))
+    return redirect(chart_of(person))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires(Permission.ORDER)
 def hold(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
     """Pause tacrolimus: why, and the password."""
-    return _interruption(request, _patient(request, patient), Meaning.HELD, hold_regimen)
+    return _interruption(request, patient_or_404(request, patient), Meaning.HELD, hold_regimen)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires(Permission.ORDER)
 def stop(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
     """End the course: why, and the password."""
-    return _interruption(request, _patient(request, patient), Meaning.STOPPED, stop_regimen)
+    return _interruption(request, patient_or_404(request, patient), Meaning.STOPPED, stop_regimen)
 
 
 def _interruption(
@@ -418,11 +414,11 @@ def _interruption(
     if regimen is None or (meaning == Meaning.HELD and regimen.status == RegimenStatus.HELD):
         what = "not on tacrolimus" if regimen is None else "not given tacrolimus now: it is held"
         messages.error(request, f"This patient is {what}.")
-        return redirect(_chart(patient))
+        return redirect(chart_of(patient))
     access = access_of(request)
     order = open_order(regimen)
     proposed_by = request.GET.get("assessment")
-    made = _assessment(patient, proposed_by) if proposed_by else None
+    made = assessment_or_404(patient, proposed_by) if proposed_by else None
     status = 200
     if request.method == "POST":
         form = InterruptionForm(access.user, meaning, request.POST)
@@ -444,12 +440,12 @@ def _interruption(
             else:
                 done = "held" if meaning == Meaning.HELD else "stopped"
                 messages.success(request, f"Signed: tacrolimus is {done}.")
-                return redirect(_chart(patient))
+                return redirect(chart_of(patient))
     else:
         digest = interruption_digest(meaning, regimen, order)
         form = InterruptionForm(access.user, meaning, initial={"shown_sha256": digest})
     heading, button, words = ACTS[meaning]
-    context = _of(patient) | {
+    context = of_patient(patient, at=timezone.now()) | {
         "form": form,
         "heading": heading,
         "button": button,
@@ -462,7 +458,7 @@ def _interruption(
 
 def _course(regimen: Regimen, order: DoseOrder | None) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = [
-        ("Product", f"Tacrolimus {regimen.brand}, {regimen.get_formulation_display().lower()}"),
+        ("Product", _product_words(product_of(regimen))),
         ("State", regimen.get_status_display()),
     ]
     if order is not None:
@@ -477,17 +473,80 @@ def _course(regimen: Regimen, order: DoseOrder | None) -> list[tuple[str, object
     return rows
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Permission.ORDER)
+def target(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
+    """Aim at another trough: a number that the clinic has approved, the book's, or one typed."""
+    person = patient_or_404(request, patient)
+    regimen = current_regimen(person)
+    if regimen is None:
+        messages.error(request, "This patient is not on tacrolimus.")
+        return redirect(chart_of(person))
+    access, at = access_of(request), timezone.now()
+    asked_by = request.GET.get("assessment")
+    made = assessment_or_404(person, asked_by) if asked_by else None
+    book = published_book()
+    offered = offered_targets(case_of(person, intent=Intent.REVIEW, book=book, at=at), book)
+    usual = " to ".join(shown(end) for end in book.index.target)
+    own = regimen.target_low_ng_per_ml is not None
+    words = {"book_words": f"The rule book’s own: {usual} ng/mL" if own else ""}
+    status = 200
+    if request.method == "POST":
+        form = TargetForm(access.user, offered, request.POST, **words)
+        if form.is_valid():
+            typed = form.cleaned_data
+            try:
+                change_target(
+                    regimen=regimen,
+                    low_ng_per_ml=typed["target_low_ng_per_ml"],
+                    high_ng_per_ml=typed["target_high_ng_per_ml"],
+                    reason_code=ReasonCode(typed["reason_code"]),
+                    reason_text=typed["reason_text"],
+                    assessment=made,
+                    factor=Factor.PASSWORD,
+                    at=at,
+                    by=access.sign(),
+                    shown_sha256=typed["shown_sha256"],
+                )
+            except (Refusal, ValidationError) as error:
+                show_error(form, error)
+                status = 409 if isinstance(error, Refusal) else 200
+            else:
+                messages.success(request, "Signed: the target of this course has changed.")
+                return redirect(chart_of(person))
+    else:
+        initial = {"shown_sha256": target_digest(regimen)}
+        form = TargetForm(access.user, offered, initial=initial, **words)
+    heading, button, meaning = ACTS[Meaning.TARGET_CHANGED]
+    low, high = regimen.target_low_ng_per_ml, regimen.target_high_ng_per_ml
+    now = f"{usual} ng/mL, the rule book’s own"
+    if low is not None and high is not None:
+        now = f"{format_decimal(low)} to {format_decimal(high)} ng/mL: {regimen.target_reason}"
+    context = of_patient(person, at=at) | {
+        "form": form,
+        "heading": heading,
+        "button": button,
+        "meaning": meaning,
+        "offered": offered,
+        "summary": [*_course(regimen, open_order(regimen)), ("Target now", now)],
+    }
+    return render(request, "dosing/target.html", context, status=status)
+
+
 @require_safe
 @requires(Permission.ORDER)
 def resume(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
     """Why tacrolimus is held; from here it is assessed anew and then resumed."""
-    person = _patient(request, patient)
+    person = patient_or_404(request, patient)
     regimen = current_regimen(person)
     if regimen is None or regimen.status != RegimenStatus.HELD:
         messages.error(request, "Tacrolimus is not held: there is nothing to resume.")
-        return redirect(_chart(person))
+        return redirect(chart_of(person))
     held = signatures_of(person).filter(meaning=Meaning.HELD, regimen=regimen).first()
-    context = _of(person) | {"summary": _course(regimen, open_order(regimen)), "held": held}
+    context = of_patient(person, at=timezone.now()) | {
+        "summary": _course(regimen, open_order(regimen)),
+        "held": held,
+    }
     return render(request, "dosing/resume.html", context)
 
 
@@ -495,7 +554,7 @@ def resume(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
 @requires(Permission.READ_PATIENTS, Permission.READ_AUDIT)
 def why(request: HttpRequest, patient: uuid.UUID, order: uuid.UUID) -> HttpResponse:
     """One order explained: the facts as they stood, the advice, the answers, the signature."""
-    person = _patient(request, patient)
+    person = patient_or_404(request, patient)
     try:
         row = order_of(person, order)
     except DoseOrder.DoesNotExist as error:
@@ -503,17 +562,19 @@ def why(request: HttpRequest, patient: uuid.UUID, order: uuid.UUID) -> HttpRespo
     made = row.assessment
     advice = made.advice
     answers = json.loads(row.answers or "{}")
-    asked = {id(each.finding): each.key for each in questions(advice)}
-    context = _of(person) | {
+    keys = {id(each.finding): each.key for each in questions(advice)}
+    terms = terms_at(row)
+    context = of_patient(person, at=timezone.now()) | {
         "order": row,
+        "product": f"{terms.brand}, {terms.formulation.label.lower()}",
         "reason": in_words(ReasonCode(row.reason_code), row.reason_text),
         "signature": getattr(row, "signature", None),
         "assessment": made,
         "advice": advice,
         "findings": [
             (
-                _card(finding, advice["proposal"]),
-                _stored_answer(answers.get(asked.get(id(finding)))),
+                finding_card(finding, advice["proposal"]),
+                _stored_answer(answers.get(keys.get(id(finding)))),
             )
             for finding in advice["findings"]
         ],
@@ -525,14 +586,6 @@ def why(request: HttpRequest, patient: uuid.UUID, order: uuid.UUID) -> HttpRespo
         "replay": replay(made),
     }
     return render(request, "dosing/why.html", context)
-
-
-def answer_in_words(answer: Answer) -> str:
-    """An answer as people read it."""
-    text = answer.text.strip()
-    if answer.reason == AnswerReason.OTHER:
-        return text
-    return f"{answer.reason.label}: {text}" if text else str(answer.reason.label)
 
 
 def _stored_answer(stored: Mapping[str, str] | None) -> str:
@@ -548,6 +601,7 @@ _MODELS: tuple[tuple[str, str, type[models.Model]], ...] = (
 )
 _LABELS = {
     "lactating": "Breast-feeding",
+    "contraception": "Contraception in place",
     "hcv_antiviral_course": "On treatment for hepatitis C",
     "weight_kg": "Weight",
     "height_cm": "Height",
@@ -566,7 +620,7 @@ def _facts(case: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, objec
     that the course does not have of its own.
     """
     optional = {"weight_kg", "height_cm", "target_low_ng_per_ml", "target_high_ng_per_ml"}
-    optional.add("dose_before_inhibitor_mg_per_day")
+    optional |= {"dose_before_inhibitor_mg_per_day", "switched_on", "switched_from"}
     for name, heading, model in _MODELS:
         if facts := case[name]:
             columns = {column.name: column for column in model._meta.concrete_fields}

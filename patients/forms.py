@@ -41,54 +41,19 @@ from .models import (
 from .selectors import HEIGHT, TACROLIMUS_LEVEL, WEIGHT, drug_choices, drug_named, known_vaccine
 from .services.results import Result, checked
 from .services.upload import MAX_BYTES, read_file
+from .vocabulary import PANELS
 
-PANELS = (
-    ("Tacrolimus", ("tacrolimus-trough",)),
-    (
-        "Kidney and electrolytes",
-        (
-            "creatinine",
-            "bun",
-            "egfr",
-            "potassium",
-            "magnesium",
-            "calcium",
-            "calcium-ionised",
-        ),
-    ),
-    ("Blood pressure and weight", ("systolic-bp", "diastolic-bp", "weight", "height")),
-    (
-        "Blood count",
-        (
-            "wbc",
-            "neutrophils",
-            "lymphocytes",
-            "eosinophils",
-            "haemoglobin",
-            "haematocrit",
-            "mcv",
-            "platelets",
-        ),
-    ),
-    ("Liver", ("alt", "ast", "alp", "bilirubin", "albumin")),
-    (
-        "Glucose and lipids",
-        ("glucose", "hba1c", "cholesterol", "ldl", "hdl", "triglycerides"),
-    ),
+# The cards of the results form, each with its panels of the vocabulary.
+SECTIONS = (
+    ("Tacrolimus", ("Tacrolimus",)),
+    ("Kidney and electrolytes", ("Renal function", "Electrolytes")),
+    ("Blood pressure and weight", ("Blood pressure", "Weight and height")),
+    ("Blood count", ("Blood count with differential",)),
+    ("Liver", ("Liver tests",)),
+    ("Glucose and lipids", ("Glucose and HbA1c", "Lipids")),
     (
         "Lung, heart and inflammation",
-        (
-            "spo2",
-            "fvc-percent",
-            "dlco-percent",
-            "six-minute-walk",
-            "quality-of-life",
-            "qtcf",
-            "lvef",
-            "nt-probnp",
-            "crp",
-            "ferritin",
-        ),
+        ("Lung function", "Quality of life", "Heart", "Inflammation"),
     ),
 )
 SAY_WHY = "Say why, in a few words."
@@ -186,7 +151,7 @@ class RegistrationForm(forms.Form):
     infection_risk = _known(InfectionRisk.choices)
     cyp3a5 = _known(Cyp3a5.choices, label="CYP3A5")
     hcv_antiviral_course = YesNoField(label="On treatment for hepatitis C")
-    contraception = YesNoField(label="Effective contraception")
+    contraception = YesNoField(label="Contraception in place")
     child_pugh = WholeTextField(
         required=False,
         label="Child-Pugh score",
@@ -334,9 +299,12 @@ class ResultsForm(_LevelTiming):
 
     def panels(self) -> Iterator[Panel]:
         """The analytes in the order of a laboratory's report; what no panel names comes last."""
-        named = {key for _, keys in PANELS for key in keys}
-        others = tuple(key for key in self.analytes if key not in named)
-        for title, keys in (*PANELS, ("Other", others)):
+        sections = {
+            title: [key for panel in panels for key in PANELS[panel]] for title, panels in SECTIONS
+        }
+        named = {key for keys in sections.values() for key in keys}
+        sections["Other"] = [key for key in self.analytes if key not in named]
+        for title, keys in sections.items():
             rows = tuple(self._row(key) for key in keys if key in self.analytes)
             filled = any(row.value.value() or row.unit.errors for row in rows)
             if rows:

@@ -1,5 +1,6 @@
 """Questions about patients, their facts and the vocabulary."""
 
+from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
@@ -100,6 +101,26 @@ def immunisations_of(patient: Patient) -> QuerySet[Immunisation]:
     return Immunisation.objects.filter(patient=patient, withdrawn=False).order_by("-id")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The rows of a patient's record that stand, read once by whoever shows and judges them."""
+
+    results: tuple[Observation, ...]
+    drugs: tuple[CoMedication, ...]
+    events: tuple[ClinicalEvent, ...]
+    immunisations: tuple[Immunisation, ...]
+
+
+def record_of(patient: Patient) -> Record:
+    """Everything recorded of the patient that stands: one query a table."""
+    return Record(
+        results=tuple(current_observations(patient)),
+        drugs=tuple(co_medications_of(patient)),
+        events=tuple(events_of(patient)),
+        immunisations=tuple(immunisations_of(patient)),
+    )
+
+
 def facts_number(patient: Patient) -> int:
     """How often the patient's facts have changed; an assessment made at another number is stale."""
     return FactsVersion.objects.values_list("number", flat=True).get(patient=patient)
@@ -146,6 +167,12 @@ def known_vaccine(text: str) -> str | None:
     """The name under which a vaccine is recorded, or its ATC code under J07; None for others."""
     vaccine = vocabulary().vaccine(text)
     return vaccine.name if vaccine else None
+
+
+def is_live(vaccine: str) -> bool:
+    """Whether a vaccine, by name or ATC code, is live by the list of the vocabulary (S74)."""
+    known = vocabulary().vaccine(vaccine)
+    return known is not None and known.live
 
 
 def analytes() -> QuerySet[Analyte]:

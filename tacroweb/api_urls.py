@@ -11,6 +11,8 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from dosing.api import routes as dosing
+from dosing.companion.api import routes as companion
+from dosing.governance.api import routes as governance
 from monitoring.api import routes as monitoring
 from patients.api import routes as patients
 from tacroweb.audit.api import routes as audit
@@ -26,7 +28,14 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
         return {"type": "http", "scheme": "bearer", "bearerFormat": "tacro_…"}
 
 
-routes: list[tuple[str, type[Any], str]] = [*patients, *dosing, *monitoring, *audit]
+routes: list[tuple[str, type[Any], str]] = [
+    *patients,
+    *dosing,
+    *companion,
+    *governance,
+    *monitoring,
+    *audit,
+]
 router = SimpleRouter()
 for prefix, viewset, basename in routes:
     router.register(prefix, viewset, basename=basename)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from dosing.checks import AnswerReason, questions
-from dosing.models import DoseOrder, Regimen, RegimenStatus
+from dosing.models import CompanionOrder, CompanionUnit, DoseOrder, Regimen, RegimenStatus
 from dosing.rules.engine import trough
 from dosing.rules.engine.advice import Advice, DueTest, Finding
 from dosing.rules.engine.facts import LOCAL_ROUTES, TACROLIMUS_LEVEL
@@ -31,6 +31,7 @@ from tacroweb.levels import (
 )
 from tacroweb.templatetags.components import UNITS
 from tacroweb.templatetags.quantities import (
+    NOT_KNOWN,
     clinical_date,
     in_days,
     mg,
@@ -85,11 +86,29 @@ class Medicine:
     taken: bool
     effects: tuple[tuple[str, str], ...]
     kind: Kind | None
+    companion: CompanionOrder | None = None
 
     @property
     def name(self) -> str:
         """The drug as it begins a line."""
         return _capital(str(self.row))
+
+    @property
+    def dose(self) -> str:
+        """How much is taken: what the record says; of pulses and infusions what is ordered."""
+        if self.row.daily_dose_mg is not None:
+            return mg_per_day(self.row.daily_dose_mg)
+        if self.companion is not None:
+            return f"{self.companion.dose_words}, {self.companion.rhythm}"
+        return NOT_KNOWN
+
+    @property
+    def dose_before(self) -> str:
+        """The dose until the newest change, and the day of it; "" where none is recorded."""
+        if self.row.dose_changed_on is None:
+            return ""
+        before = mg_per_day(self.row.daily_dose_before_mg)
+        return f"{before} until {clinical_date(self.row.dose_changed_on)}"
 
     def bar(self, today: date) -> DrugBar | None:
         """Its course on the timeline; None for one that does not act, is planned or has no date."""
@@ -101,10 +120,16 @@ class Medicine:
         )
 
 
-def medicine(row: CoMedication, book: RuleBook | None, today: date) -> Medicine:
+def medicine(
+    row: CoMedication,
+    book: RuleBook | None,
+    today: date,
+    companion: CompanionOrder | None = None,
+) -> Medicine:
     """What the rule book says of this drug: its class, a hold, nothing, or that nobody can say.
 
     The effect is empty only where book and vocabulary know the drug and name no effect.
+    `companion` is the order in force that it is taken by, if one is.
     """
     taken = row.stopped_on is None or row.stopped_on > today
     known: list[tuple[str, str, Kind]] = []
@@ -131,7 +156,38 @@ def medicine(row: CoMedication, book: RuleBook | None, today: date) -> Medicine:
         taken=taken,
         effects=tuple(dict.fromkeys(said)),
         kind=acting[0] if acting else None,
+        companion=companion,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Companion:
+    """An order of companion treatment as the chart shows it, with the hand under it."""
+
+    order: CompanionOrder
+    signed_by: str
+    reason: str
+
+    @property
+    def drift(self) -> str:
+        """Where the record has gone on without the order: what it says now; "" where they agree."""
+        row, order = self.order.co_medication, self.order
+        if order.closed_at is not None:
+            return ""
+        if row.withdrawn:
+            return "The drug was withdrawn from the record."
+        if row.stopped_on is not None:
+            return f"The record says: stopped {clinical_date(row.stopped_on)}."
+        daily = order.unit == CompanionUnit.MG_PER_DAY
+        if daily and row.daily_dose_mg != order.dose:
+            return f"The record says: {mg_per_day(row.daily_dose_mg)}."
+        return ""
+
+
+def companion(order: CompanionOrder) -> Companion:
+    """The order with its own signature, not the one under its end; `signatures` is prefetched."""
+    signed = min(order.signatures.all(), key=lambda signature: signature.pk)
+    return Companion(order=order, signed_by=signed.printed_name, reason=order.reason)
 
 
 def _capital(text: str) -> str:
@@ -431,7 +487,7 @@ def timeline(
             for step in steps
             if since is None or step.until is None or step.until > since
         ),
-        bands=bands(found, at),
+        bands=bands(found),
         drugs=tuple(bar for each in medicines if (bar := each.bar(at.date())) is not None),
         marks=tuple(mark for mark in marks if since is None or mark.at >= since),
     )

@@ -1,7 +1,7 @@
 """The tacrolimus levels of one patient: each against the target of its day, and time in target."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -14,6 +14,7 @@ from dosing.rules.engine.facts import Observation as Level
 from dosing.rules.engine.quantities import shown
 from dosing.rules.engine.rows import LevelWindowRow
 from dosing.rules.engine.rulebook import RuleBook
+from dosing.selectors import Terms
 from patients.models import Observation
 from tacroweb.timeline import Status, TargetBand, TroughPoint
 
@@ -22,10 +23,10 @@ DAYS_IN_TARGET = 90
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The target trough in force for one stretch of days, ng/mL."""
+    """The target trough in force for one stretch of time, ng/mL."""
 
-    since: date
-    until: date | None
+    since: datetime
+    until: datetime | None
     low: Decimal
     high: Decimal
     window: LevelWindowRow | None
@@ -36,25 +37,35 @@ class Target:
         return f"{shown(self.low)} to {shown(self.high)} ng/mL"
 
 
-def targets(regimens: Iterable[Regimen], book: RuleBook) -> tuple[Target, ...]:
-    """The target of each regimen, oldest first: its own, else the book's (S27, X6)."""
+def targets(terms: Iterable[Terms], book: RuleBook, at: datetime) -> tuple[Target, ...]:
+    """The target of each stretch of the courses, oldest first: its own, else the book's (S27, X6).
+
+    A course begins with its first day and ends with its last, in the zone of `at`; within it a new
+    target or product counts from the signature on.
+    """
     usual = book.index.target
     return tuple(
         Target(
-            since=regimen.started_on,
-            until=regimen.stopped_on,
-            low=regimen.target_low_ng_per_ml or Decimal(shown(usual[0])),
-            high=regimen.target_high_ng_per_ml or Decimal(shown(usual[1])),
-            window=book.index.windows.get(regimen.formulation),
+            since=each.since or midnight(each.regimen.started_on, at),
+            until=each.until or _end(each.regimen, at),
+            low=each.target_low_ng_per_ml or Decimal(shown(usual[0])),
+            high=each.target_high_ng_per_ml or Decimal(shown(usual[1])),
+            window=book.index.windows.get(each.formulation),
         )
-        for regimen in sorted(regimens, key=lambda regimen: (regimen.started_on, regimen.pk))
+        for each in terms
     )
 
 
-def target_on(found: Sequence[Target], day: date) -> Target | None:
-    """The target of the regimen that was given on a day; None where none was."""
+def _end(regimen: Regimen, at: datetime) -> datetime | None:
+    """The end of the last day of a course; None while it goes on."""
+    last = regimen.stopped_on
+    return None if last is None else midnight(last + timedelta(days=1), at)
+
+
+def target_at(found: Sequence[Target], moment: datetime) -> Target | None:
+    """The target that was in force at a moment; None where no tacrolimus was ordered."""
     for target in reversed(found):
-        if target.since <= day and (target.until is None or day <= target.until):
+        if target.since <= moment and (target.until is None or moment < target.until):
             return target
     return None
 
@@ -83,12 +94,12 @@ class PlacedLevel:
 
 
 def place(row: Observation, found: Sequence[Target], at: datetime) -> PlacedLevel:
-    """Is this level a trough (S28, D3), and is it in the target of its day (S27)?
+    """Is this level a trough (S28, D3), and is it in the target of its time (S27)?
 
     Where a comparator leaves it open ("<8.0" against 5 to 10), it is not placed either.
     """
     level = observation_fact(row)
-    target = target_on(found, row.drawn_at.astimezone(at.tzinfo).date())
+    target = target_at(found, row.drawn_at)
     status: Status = "doubtful"
     note = ""
     if target is None:
@@ -171,17 +182,22 @@ def recent_time_in_target(
     )
 
 
-def bands(found: Sequence[Target], at: datetime) -> tuple[TargetBand, ...]:
-    """The target of each regimen as the timeline draws it."""
-    return tuple(
-        TargetBand(
-            since=midnight(target.since, at),
-            until=None if target.until is None else midnight(target.until, at),
-            low=target.low,
-            high=target.high,
-        )
-        for target in found
-    )
+def bands(found: Sequence[Target]) -> tuple[TargetBand, ...]:
+    """The target of each stretch as the timeline draws it; alike ones that meet are one band."""
+    drawn: list[TargetBand] = []
+    for target in found:
+        before = drawn[-1] if drawn else None
+        if (
+            before is not None
+            and before.until == target.since
+            and (before.low, before.high) == (target.low, target.high)
+        ):
+            drawn[-1] = replace(before, until=target.until)
+        else:
+            drawn.append(
+                TargetBand(since=target.since, until=target.until, low=target.low, high=target.high)
+            )
+    return tuple(drawn)
 
 
 def as_reported(row: Observation) -> str:

@@ -245,6 +245,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "monitoring.tasks.nightly_sweep",
         "schedule": crontab(hour="2", minute="15"),
     },
+    "resume-impact": {
+        "task": "dosing.tasks.resume_impact",
+        "schedule": crontab(minute="*/2"),
+    },
     "resume-sweeps": {
         "task": "monitoring.tasks.resume_sweeps",
         "schedule": crontab(minute="*/2"),

@@ -2,7 +2,6 @@
 
 import logging
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -19,7 +18,14 @@ from dosing.rules.engine.facts import TACROLIMUS_LEVEL, CaseFacts
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.starting import weight_kg
 from dosing.rules.selectors import published_book
-from dosing.selectors import ON_THERAPY, dose_steps, orders_of
+from dosing.selectors import (
+    ON_THERAPY,
+    acts_of,
+    companion_orders_of,
+    dose_steps,
+    orders_of,
+    terms_of,
+)
 from dosing.services import advise
 from monitoring.selectors import (
     failed_reviews,
@@ -27,11 +33,12 @@ from monitoring.selectors import (
     open_tasks,
     review_failure,
     sweep_missed,
+    visits,
     worklist,
 )
 from patients.banner import banner_of
-from patients.models import Observation, Patient
-from patients.selectors import co_medications_of, current_observations, events_of, patient_of
+from patients.models import Patient
+from patients.selectors import Record, is_live, patient_of, record_of
 from tacroweb import chart as charting
 from tacroweb import levels
 from tacroweb.accounts.access import Access, access_of, requires
@@ -72,8 +79,8 @@ def home(request: HttpRequest) -> HttpResponse:
             "today": today,
             "worklist": due,
             "due": [
-                (patient, list(tasks))
-                for patient, tasks in groupby(due.tasks, key=lambda task: task.patient)
+                (patient, list(own))
+                for patient, own in groupby(due.visits, key=lambda visit: visit.patient)
             ],
             "waiting": waiting[:SHOWN],
             "waiting_count": f"{SHOWN}+" if len(waiting) > SHOWN else len(waiting),
@@ -95,15 +102,12 @@ class Check:
     failure: str = ""
 
 
-def check_now(patient: Patient, *, results: Sequence[Observation], at: datetime) -> Check:
-    """Ask the rule book in force. Whatever goes wrong is a failed check, never "nothing found".
-
-    `results` are the rows of `current_observations`.
-    """
+def check_now(patient: Patient, *, record: Record, at: datetime) -> Check:
+    """Ask the rule book in force. Whatever goes wrong is a failed check, never "nothing found"."""
     book = None
     try:
         book = published_book()
-        case, advice = advise(patient, book=book, results=results, at=at)
+        case, advice = advise(patient, book=book, record=record, at=at)
     except Refusal as refusal:
         return Check(book=book, failure=refusal.message)
     except Exception:  # a chart without advice is better than none, and says that it is without
@@ -123,16 +127,20 @@ def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
         raise Http404 from missing
     at = timezone.localtime()
     today = at.date()
-    rows = list(current_observations(person))
-    check = check_now(person, results=rows, at=at)
+    record = record_of(person)
+    check = check_now(person, record=record, at=at)
     orders = list(orders_of(person))
     regimens = list({order.regimen_id: order.regimen for order in reversed(orders)}.values())
     regimen = next((each for each in regimens if each.status in ON_THERAPY), None)
     order = next((each for each in orders if each.closed_at is None), None) if regimen else None
-    results = charting.latest_results(rows)
-    medicines = [charting.medicine(row, check.book, today) for row in co_medications_of(person)]
-    events = list(events_of(person))
-    steps = dose_steps(person, orders)
+    results = charting.latest_results(record.results)
+    companions = list(companion_orders_of(person))
+    ordered = {each.co_medication_id: each for each in companions if each.closed_at is None}
+    medicines = [
+        charting.medicine(row, check.book, today, ordered.get(row.pk)) for row in record.drugs
+    ]
+    acts = list(acts_of(person))
+    steps = dose_steps(orders, acts)
     context: dict[str, Any] = {
         "patient": person,
         "banner": banner_of(
@@ -148,18 +156,24 @@ def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
         "orders": orders,
         "medicines": [each for each in medicines if each.taken],
         "stopped": [each for each in medicines if not each.taken],
+        "companions": [charting.companion(each) for each in companions if each.closed_at is None],
+        "past_companions": [
+            charting.companion(each) for each in companions if each.closed_at is not None
+        ],
         "results": results,
         "ranges_unapproved": any(not each.newest.analyte.limits_approved for each in results),
-        "events": events,
-        "vaccines": check.case.immunisations if check.case else (),
-        "tasks": list(open_tasks(person)),
+        "events": record.events,
+        "vaccines": [(dose, is_live(dose.vaccine)) for dose in record.immunisations],
+        "visits": visits(open_tasks(person), today=today),
         "review_failure": review_failure(person),
         "tile_dose": charting.dose_tile(regimen, order, steps, _weight(check, at)),
     }
     if check.book is not None and check.advice is not None:
-        targets = levels.targets(regimens, check.book)
+        targets = levels.targets(terms_of(regimens, acts), check.book, at)
         placed = [
-            levels.place(row, targets, at) for row in rows if row.analyte.key == TACROLIMUS_LEVEL
+            levels.place(row, targets, at)
+            for row in record.results
+            if row.analyte.key == TACROLIMUS_LEVEL
         ]
         span = SPANS.get(request.GET.get("span", ""))
         tiers = charting.tiers(check.advice, check.book, order)
@@ -170,7 +184,7 @@ def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
             "spans": ((None, "All"), (365, "1 year"), (180, "6 months"), (90, "3 months")),
             "span": span,
             "timeline": charting.timeline(
-                placed, targets, steps, medicines, events, at=at, days=span
+                placed, targets, steps, medicines, record.events, at=at, days=span
             ),
             "tile_next": charting.next_trough_tile(
                 check.advice, today, on_therapy=regimen is not None

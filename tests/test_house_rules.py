@@ -169,6 +169,8 @@ UNTRACKED = {
     "patients.FactsVersion": "a counter, not a fact",
     "monitoring.Review": "when a patient was last looked at: made again by the next look",
     "monitoring.SweepRun": "an operational record that can be made again at any time",
+    "dosing.ImpactRun": "what a draft would change: computed again at any time",
+    "dosing.ImpactDifference": "one line of an impact run, and made again with it",
 }
 
 
@@ -274,6 +276,8 @@ WRITES = {
 # The models that are not tracked, and where they are written.
 UNTRACKED_WRITES = {
     "SweepRun": "monitoring/",
+    "ImpactRun": "dosing/governance/impact.py",
+    "ImpactDifference": "dosing/governance/impact.py",
     "Review": "monitoring/",
     "FactsVersion": "patients/services/facts.py",
     "FailedPassword": "tacroweb/accounts/brake.py",

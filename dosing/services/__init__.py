@@ -1,12 +1,24 @@
 """Everything that may be written about a treatment: assessments and signed orders."""
 
 from .assessing import StaleAssessment, advise, assess_patient, staleness
+from .companions import (
+    CompanionInForce,
+    CompanionNotInForce,
+    CompanionReview,
+    companion_digest,
+    order_companion,
+    review_companion,
+    stop_companion,
+    stop_digest,
+    taper_companion,
+)
 from .orders import (
     AlreadyOnTacrolimus,
     NoActiveRegimen,
     Review,
     ShownChanged,
     answers_text,
+    change_target,
     hold_regimen,
     interruption_digest,
     meaning_of,
@@ -17,12 +29,17 @@ from .orders import (
     shown_digest,
     start_regimen,
     stop_regimen,
+    switch_product,
+    target_digest,
 )
 from .replaying import Cause, Difference, Replay, book_changed, replay
 
 __all__ = [
     "AlreadyOnTacrolimus",
     "Cause",
+    "CompanionInForce",
+    "CompanionNotInForce",
+    "CompanionReview",
     "Difference",
     "NoActiveRegimen",
     "Replay",
@@ -33,16 +50,25 @@ __all__ = [
     "answers_text",
     "assess_patient",
     "book_changed",
+    "change_target",
+    "companion_digest",
     "hold_regimen",
     "interruption_digest",
     "meaning_of",
+    "order_companion",
     "order_dose",
     "product_of",
     "replay",
     "resume_regimen",
+    "review_companion",
     "review_order",
     "shown_digest",
     "staleness",
     "start_regimen",
+    "stop_companion",
+    "stop_digest",
     "stop_regimen",
+    "switch_product",
+    "taper_companion",
+    "target_digest",
 ]

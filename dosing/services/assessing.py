@@ -1,6 +1,5 @@
 """Assessing a patient, and whether an assessment may still be signed on."""
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -15,8 +14,8 @@ from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.loading import engine_book
 from dosing.rules.selectors import approvals_changed, published_book, published_version
 from dosing.selectors import current_regimen
-from patients.models import FactsVersion, Observation, Patient
-from patients.selectors import facts_number
+from patients.models import FactsVersion, Patient
+from patients.selectors import Record, facts_number
 from tacroweb.audit.ledger import canonical, service
 from tacroweb.audit.signature import Signature
 from tacroweb.refusals import Refusal
@@ -33,16 +32,16 @@ def advise(
     *,
     intent: Intent | None = None,
     book: RuleBook | None = None,
-    results: Iterable[Observation] | None = None,
+    record: Record | None = None,
     at: datetime,
 ) -> tuple[CaseFacts, Advice]:
     """The facts of the patient and what the book (else the one in force) says of them at `at`.
 
-    Without an intent: REVIEW for a patient on tacrolimus, else START. `results` as for `case_of`.
+    Without an intent: REVIEW for a patient on tacrolimus, else START. `record` as for `case_of`.
     Nothing is stored. Raises `NoPublishedBook`, and `ValueError` for facts that cannot be.
     """
     book = book or published_book()
-    case = case_of(patient, intent=intent, book=book, results=results, at=at)
+    case = case_of(patient, intent=intent, book=book, record=record, at=at)
     return case, assess(case, book, at=at.astimezone(patient.clinic.zone))
 
 
@@ -71,19 +70,6 @@ def assess_patient(*, patient: Patient, intent: Intent, at: datetime, by: Signat
     )
     assessment.sign(by).save()
     return assessment
-
-
-def reproduce(assessment: Assessment) -> bool:
-    """Whether the stored facts with the stored book give the stored advice, byte for byte.
-
-    Not either when the facts or the book cannot be read any more.
-    """
-    try:
-        case, at = casefile.decode_case(assessment.case)
-        advice = assess(case, engine_book(assessment.rule_book), at=at)
-    except ValueError:
-        return False
-    return canonical(casefile.encode_advice(advice)) == assessment.advice_text
 
 
 def staleness(patient: Patient, assessment: Assessment, *, at: datetime) -> str:

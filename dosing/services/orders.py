@@ -1,9 +1,10 @@
-"""The signed acts of tacrolimus: start, order, hold, resume, stop."""
+"""The signed acts of tacrolimus: start, order, switch, new target, hold, resume, stop."""
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -21,6 +22,7 @@ from dosing.checks import (
     decision_of,
     in_words,
     open_confirmations,
+    switch_confirmations,
 )
 from dosing.models import (
     Assessment,
@@ -37,6 +39,7 @@ from dosing.models import (
 )
 from dosing.rules import casefile
 from dosing.rules.loading import engine_book
+from dosing.rules.selectors import published_book
 from dosing.selectors import current_regimen, last_order, open_order
 from patients.models import Patient
 from patients.selectors import facts_number
@@ -87,20 +90,28 @@ def review_order(
 ) -> Review:
     """What the prescriber is shown before signing; nothing is written.
 
-    `product` is given for a start only. Raises what the service would raise, except the questions
-    that the signing page itself asks (`typed_again_mg`, `confirmed`).
+    `product` is given for a start, and for a switch of a course that is active. Raises what the
+    service would raise, except the questions that the signing page itself asks (`typed_again_mg`,
+    `confirmed`).
     """
     regimen = current_regimen(patient)
     intent = Intent.REVIEW if regimen else Intent.START
     check_fresh(assessment, patient, seen=facts_number(patient), intent=intent, at=at)
+    former = None
+    meaning = meaning_of(regimen)
     if regimen is None:
         if product is None:
             raise ValidationError({"formulation": "Choose the product."})
-    else:
+    elif product is None:
         product = product_of(regimen)
-    meaning = meaning_of(regimen)
+    else:
+        meaning = Meaning.SWITCHED
+        _check_status(meaning, regimen)
+        former, product = _switched(regimen, product)
     last = open_order(regimen) if regimen else last_order(patient)
-    decision, asked = _weigh(product, prescription, assessment=assessment, last=last, at=at)
+    decision, asked = _weigh(
+        product, prescription, former=former, assessment=assessment, last=last, at=at
+    )
     return Review(
         meaning=meaning,
         product=product,
@@ -202,6 +213,109 @@ def order_dose(
     )
 
 
+@service("Product switched")
+def switch_product(
+    *,
+    regimen: Regimen,
+    product: Product,
+    prescription: Prescription,
+    assessment: Assessment,
+    factor: Factor,
+    at: datetime,
+    by: Signature,
+    shown_sha256: str = "",
+) -> DoseOrder:
+    """Give another brand or formulation from now on: a new order with its own dose, never an edit.
+
+    The course goes on with its target; it notes the day and the product before. Brand and
+    formulation of `product` count. The dose of another formulation is typed again (D32), and a
+    switch says in words why. Raises `NoActiveRegimen` when tacrolimus is held or stopped, and as
+    `start_regimen`.
+    """
+    return _next_order(
+        Meaning.SWITCHED,
+        regimen,
+        prescription,
+        switched_to=product,
+        assessment=assessment,
+        factor=factor,
+        shown_sha256=shown_sha256,
+        at=at,
+        by=by,
+    )
+
+
+@service("Target changed")
+def change_target(
+    *,
+    regimen: Regimen,
+    low_ng_per_ml: Decimal | None,
+    high_ng_per_ml: Decimal | None,
+    reason_code: ReasonCode,
+    reason_text: str,
+    assessment: Assessment | None = None,
+    factor: Factor,
+    at: datetime,
+    by: Signature,
+    shown_sha256: str = "",
+) -> SignedOrder:
+    """Aim at another trough in a course that is active or held (S54); both None: the book's target.
+
+    The dose stays as ordered; the next assessment is made against the new target. `assessment` is
+    the one that asked for it, if any. `shown_sha256` as `target_digest`. Raises `NoActiveRegimen`,
+    `ShownChanged`, and `ValidationError` at `target_low_ng_per_ml`, `target_high_ng_per_ml` or
+    `reason_text`.
+    """
+    _open(regimen.patient, by=by)
+    regimen = Regimen.objects.select_for_update(of=("self",)).get(pk=regimen.pk)
+    _check_status(Meaning.TARGET_CHANGED, regimen)
+    check_reason(Meaning.TARGET_CHANGED, reason_code)
+    if assessment is not None and assessment.patient_id != regimen.patient_id:
+        raise ValidationError({"assessment": "This assessment is of another patient."})
+    if shown_sha256 and shown_sha256 != target_digest(regimen):
+        raise ShownChanged(
+            "The course or its target has changed since this page was shown. Look at the chart, "
+            "then sign again."
+        )
+    if not reason_text.strip():
+        raise ValidationError({"reason_text": "Say in words why the target changes."})
+    former = product_of(regimen)
+    reason = in_words(reason_code, reason_text)
+    product = replace(
+        former,
+        target_low_ng_per_ml=low_ng_per_ml,
+        target_high_ng_per_ml=high_ng_per_ml,
+        target_reason="" if low_ng_per_ml is None else reason,
+    )
+    check_target(product, book=published_book())
+    if (former.target_low_ng_per_ml, former.target_high_ng_per_ml) == (
+        low_ng_per_ml,
+        high_ng_per_ml,
+    ):
+        raise ValidationError({"target_low_ng_per_ml": "This is the target in force already."})
+    by = by.because(reason)
+    regimen.target_low_ng_per_ml = low_ng_per_ml
+    regimen.target_high_ng_per_ml = high_ng_per_ml
+    regimen.target_reason = product.target_reason
+    regimen.sign(by).save()
+    return _sign(
+        Meaning.TARGET_CHANGED,
+        regimen,
+        reason_code,
+        order=None,
+        assessment=assessment,
+        factor=factor,
+        shown=target_digest(regimen),
+        former={
+            "target_low_ng_per_ml": former.target_low_ng_per_ml,
+            "target_high_ng_per_ml": former.target_high_ng_per_ml,
+            "target_reason": former.target_reason,
+        },
+        at=at,
+        by=by,
+    )
+
+
 @service("Tacrolimus resumed")
 def resume_regimen(
     *,
@@ -288,7 +402,7 @@ def shown_digest(
     meaning: Meaning, product: Product, prescription: Prescription, *, assessment: Assessment
 ) -> str:
     """The SHA-256 of what the signer of a dose is shown: order, facts, advice and book version."""
-    return _sha256(
+    return sha256_of(
         {
             "meaning": meaning,
             "formulation": product.formulation,
@@ -311,7 +425,7 @@ def shown_digest(
 
 def interruption_digest(meaning: Meaning, regimen: Regimen, order: DoseOrder | None) -> str:
     """The SHA-256 of what the signer of a hold or a stop is shown: the course and its dose."""
-    return _sha256(
+    return sha256_of(
         {
             "meaning": meaning,
             "regimen": regimen.public_id,
@@ -321,6 +435,23 @@ def interruption_digest(meaning: Meaning, regimen: Regimen, order: DoseOrder | N
             "order": order and order.public_id,
             "morning_mg": order and order.morning_mg,
             "evening_mg": order and order.evening_mg,
+        }
+    )
+
+
+def target_digest(regimen: Regimen) -> str:
+    """The SHA-256 of a course and its target: as it is shown before a change, and as it is signed
+    after it."""
+    return sha256_of(
+        {
+            "meaning": Meaning.TARGET_CHANGED,
+            "regimen": regimen.public_id,
+            "status": regimen.status,
+            "formulation": regimen.formulation,
+            "brand": regimen.brand,
+            "target_low_ng_per_ml": regimen.target_low_ng_per_ml,
+            "target_high_ng_per_ml": regimen.target_high_ng_per_ml,
+            "target_reason": regimen.target_reason,
         }
     )
 
@@ -356,11 +487,26 @@ def _open(patient: Patient, *, by: Signature) -> int:
     return facts_number(patient) - 1
 
 
+def _switched(regimen: Regimen, product: Product) -> tuple[Product, Product]:
+    """The product before a switch and the one after it, which keeps the target of the course.
+
+    Raises `ValidationError` where they are the same.
+    """
+    former = product_of(regimen)
+    new = replace(former, formulation=product.formulation, brand=" ".join(product.brand.split()))
+    if not new.brand:
+        raise ValidationError({"brand": "Enter the brand to be dispensed."})
+    if (new.formulation, new.brand.casefold()) == (former.formulation, former.brand.casefold()):
+        raise ValidationError({"brand": "This is the product that is taken now."})
+    return former, new
+
+
 def _check(
     meaning: Meaning,
     product: Product,
     prescription: Prescription,
     *,
+    former: Product | None = None,
     assessment: Assessment,
     last: DoseOrder | None,
     shown_sha256: str,
@@ -371,7 +517,9 @@ def _check(
     shown = shown_digest(meaning, product, prescription, assessment=assessment)
     if shown_sha256 and shown_sha256 != shown:
         raise ShownChanged("This is not the order that you reviewed. Review it again, then sign.")
-    decision, asked = _weigh(product, prescription, assessment=assessment, last=last, at=at)
+    decision, asked = _weigh(
+        product, prescription, former=former, assessment=assessment, last=last, at=at
+    )
     if unmet := open_confirmations(prescription, asked):
         raise DoseNotConfirmed(" ".join(unmet.values()), fields=unmet)
     return decision, shown
@@ -381,11 +529,13 @@ def _weigh(
     product: Product,
     prescription: Prescription,
     *,
+    former: Product | None,
     assessment: Assessment,
     last: DoseOrder | None,
     at: datetime,
 ) -> tuple[Decision, dict[str, str]]:
-    """The decision and what an unusual dose is asked; an unchanged proposal is never asked.
+    """The decision and what an unusual dose is asked; an unchanged proposal is never asked, but a
+    switch from the product `former` is.
 
     Words that are asked for must be there already: they belong to the order, not to its signing.
     """
@@ -403,9 +553,11 @@ def _weigh(
             book=book,
             at=at,
         )
-        if "reason_text" in open_confirmations(prescription, asked):
-            words = asked["reason_text"]
-            raise DoseNotConfirmed(words, fields={"reason_text": words})
+    if former is not None:
+        asked = switch_confirmations(former, product) | asked
+    if "reason_text" in open_confirmations(prescription, asked):
+        words = asked["reason_text"]
+        raise DoseNotConfirmed(words, fields={"reason_text": words})
     return check_answers(prescription, assessment.advice), asked
 
 
@@ -414,6 +566,7 @@ def _next_order(
     regimen: Regimen,
     prescription: Prescription,
     *,
+    switched_to: Product | None = None,
     assessment: Assessment,
     factor: Factor,
     shown_sha256: str,
@@ -425,11 +578,14 @@ def _next_order(
     regimen = Regimen.objects.select_for_update(of=("self",)).get(pk=regimen.pk)
     _check_status(meaning, regimen)
     last = open_order(regimen)
-    product = product_of(regimen)
+    former, product = None, product_of(regimen)
+    if switched_to is not None:
+        former, product = _switched(regimen, switched_to)
     decision, shown = _check(
         meaning,
         product,
         prescription,
+        former=former,
         assessment=assessment,
         last=last,
         shown_sha256=shown_sha256,
@@ -448,7 +604,14 @@ def _next_order(
     if last is not None:
         last.closed_at = at
         last.sign(by).save()
-    if regimen.status != RegimenStatus.ACTIVE:
+    replaced: dict[str, Any] = {}
+    if former is not None:
+        replaced = {"formulation": former.formulation, "brand": former.brand}
+        regimen.switched_from = str(regimen)
+        regimen.switched_on = at.astimezone(patient.clinic.zone).date()
+        regimen.formulation, regimen.brand = product.formulation, product.brand
+        regimen.sign(by).save()
+    elif regimen.status != RegimenStatus.ACTIVE:
         regimen.status = RegimenStatus.ACTIVE
         regimen.sign(by).save()
     order = _add_order(regimen, prescription, assessment, decision, at=at, by=by)
@@ -460,6 +623,7 @@ def _next_order(
         assessment=assessment,
         factor=factor,
         shown=shown,
+        former=replaced,
         at=at,
         by=by,
     )
@@ -522,6 +686,8 @@ _WRONG_STATE = {
 }
 _ALLOWED_IN = {
     Meaning.CHANGED: (RegimenStatus.ACTIVE,),
+    Meaning.SWITCHED: (RegimenStatus.ACTIVE,),
+    Meaning.TARGET_CHANGED: (RegimenStatus.ACTIVE, RegimenStatus.HELD),
     Meaning.HELD: (RegimenStatus.ACTIVE,),
     Meaning.RESUMED: (RegimenStatus.HELD,),
     Meaning.STOPPED: (RegimenStatus.ACTIVE, RegimenStatus.HELD),
@@ -566,6 +732,7 @@ def _sign(
     assessment: Assessment | None,
     factor: Factor,
     shown: str,
+    former: Mapping[str, Any] | None = None,
     at: datetime,
     by: Signature,
 ) -> SignedOrder:
@@ -581,10 +748,12 @@ def _sign(
         reason=by.reason,
         signed_at=at,
         shown_sha256=shown,
+        former=canonical(dict(former)) if former else "",
     )
     signed.sign(by).save()
     return signed
 
 
-def _sha256(shown: Mapping[str, Any]) -> str:
+def sha256_of(shown: Mapping[str, Any]) -> str:
+    """The digest under which a signature keeps what was shown."""
     return hashlib.sha256(canonical(dict(shown)).encode()).hexdigest()

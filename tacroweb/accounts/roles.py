@@ -12,7 +12,7 @@ class Permission(StrEnum):
     REGISTER_PATIENTS = "register a patient and correct the registration"
     RECORD_FACTS = "record results, drugs, events and vaccines"
     ASSESS = "evaluate the protocol and store the assessment"
-    ORDER = "start, change, hold, resume and stop tacrolimus"
+    ORDER = "sign orders of tacrolimus and its companion treatment"
     WORK_TASKS = "claim, close and cancel monitoring tasks"
     READ_AUDIT = "read who changed what, when and why"
     READ_RULES = "read the rule books"
@@ -59,6 +59,7 @@ class Scope(models.TextChoices):
     ORDERS_WRITE = "orders:write", "Sign orders (with the signer's password)"
     TASKS_WRITE = "tasks:write", "Work on tasks"
     HISTORY_READ = "history:read", "Read the audit history"
+    RULES_READ = "rules:read", "Read the protocol and the rule books"
 
 
 SCOPE_OF: dict[Permission, Scope] = {
@@ -69,4 +70,5 @@ SCOPE_OF: dict[Permission, Scope] = {
     _P.ORDER: Scope.ORDERS_WRITE,
     _P.WORK_TASKS: Scope.TASKS_WRITE,
     _P.READ_AUDIT: Scope.HISTORY_READ,
+    _P.READ_RULES: Scope.RULES_READ,
 }

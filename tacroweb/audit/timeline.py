@@ -13,7 +13,14 @@ from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.urls import reverse
 
 from dosing.checks import AnswerReason
-from dosing.models import Assessment, DoseOrder, Regimen, SignedOrder
+from dosing.models import (
+    Assessment,
+    CompanionOrder,
+    DoseOrder,
+    Regimen,
+    SignedCompanion,
+    SignedOrder,
+)
 from patients.models import CoMedication, Observation, Patient
 from tacroweb.accounts.models import ApiToken, Clinic, Membership, User
 from tacroweb.numbers import format_decimal
@@ -49,6 +56,7 @@ ASSESSMENT = "Assessment"
 NAMES = {
     "hcv_antiviral_course": "On treatment for hepatitis C",
     "lactating": "Breast-feeding",
+    "contraception": "Contraception in place",
     "reason_code": "Reason",
     "reason_text": "In words",
 }
@@ -60,6 +68,7 @@ TITLED: dict[type[models.Model], frozenset[str]] = {
 
 KINDS: dict[type[models.Model], str] = {
     CoMedication: "Co-medication",
+    CompanionOrder: "Companion treatment",
     Observation: "Result",
     User: "Person",
     Membership: "Role",
@@ -215,7 +224,9 @@ def _rows(label: str, keys: list[int], subject: str | None) -> Iterable[tuple[in
     elif model is Assessment:
         yield from _assessments(keys, subject)
     elif model is SignedOrder:
-        yield from _signatures(keys, subject)
+        yield from _signatures(SignedOrder.objects.select_related("regimen"), keys, subject)
+    elif model is SignedCompanion:
+        yield from _signatures(SignedCompanion.objects.select_related("order"), keys, subject)
 
 
 def _history_rows(
@@ -402,8 +413,11 @@ def _assessments(keys: list[int], subject: str | None) -> Iterable[tuple[int, Ro
             yield row.pk, RowChange(ASSESSMENT, True, changes, href, "What it said")
 
 
-def _signatures(keys: list[int], subject: str | None) -> Iterable[tuple[int, RowChange]]:
-    for row in SignedOrder.objects.select_related("regimen").filter(pk__in=keys[:500]):
+def _signatures(
+    rows: QuerySet[Any], keys: list[int], subject: str | None
+) -> Iterable[tuple[int, RowChange]]:
+    row: SignedOrder | SignedCompanion
+    for row in rows.filter(pk__in=keys[:500]):
         if subject in (None, row.audit_subject()):
             changes: tuple[Change, ...] = (
                 ("Signed by", None, f"{row.printed_name}, {row.role}"),

@@ -7,22 +7,36 @@ from decimal import Decimal
 from typing import Any
 
 from dosing.checks import Answer, AnswerReason, Prescription, Product, questions
-from dosing.models import Assessment, Factor, Formulation, Intent, ReasonCode, Regimen
+from dosing.companion.steps import CompanionPrescription
+from dosing.models import (
+    Assessment,
+    CompanionOrder,
+    Factor,
+    Formulation,
+    Intent,
+    ReasonCode,
+    Regimen,
+)
 from dosing.selectors import current_regimen
 from dosing.services import (
     assess_patient,
     hold_regimen,
+    order_companion,
     order_dose,
     start_regimen,
     stop_regimen,
+    taper_companion,
 )
 from monitoring.services import review_patient
 from patients.models import Analyte, CoMedication
 from patients.selectors import drug_named
 from patients.services import (
     Result,
+    change_co_medication_dose,
+    correct_patient,
     record_co_medication,
     record_event,
+    record_immunisation,
     record_observations,
     register_patient,
     stop_co_medication,
@@ -51,7 +65,20 @@ PANEL = {
     "systolic-bp": ("122", "mm[Hg]"),
     "diastolic-bp": ("74", "mm[Hg]"),
 }
-CHECKS = ("creatinine", "potassium", "magnesium", "glucose", "systolic-bp", "diastolic-bp")
+# What is drawn and measured at a visit beside the level (S29-S32, S34, S35).
+VISIT = {
+    key: value
+    for key, value in PANEL.items()
+    if key not in ("calcium", "cholesterol", "triglycerides")
+}
+UNITS = {key: unit for key, (_, unit) in PANEL.items()} | {
+    "hba1c": "%",
+    "fvc-percent": "%",
+    "dlco-percent": "%",
+    "six-minute-walk": "m",
+    "quality-of-life": "{score}",
+    "qtcf": "ms",
+}
 MYOSITIS = {
     "ild": True,
     "sard": "IIM",
@@ -147,12 +174,21 @@ class Chart:
         ]
 
     def panel(self, days: int, *, without: tuple[str, ...] = (), **changed: str) -> None:
-        """A whole baseline, less what was not done."""
+        """A whole baseline, less what was not done, and further values."""
         values = {key: value for key, value in PANEL.items() if key not in without}
-        self.results(days, values | {key: (value, PANEL[key][1]) for key, value in changed.items()})
+        self.results(days, values | _with_units(changed))
 
-    def level(self, days: int, value: str, *, hours: str | None = "12", **checks: str) -> None:
-        """A tacrolimus level in ng/mL, hours after the dose, and a few values beside it."""
+    def level(
+        self,
+        days: int,
+        value: str,
+        *,
+        hours: str | None = "12",
+        visit: bool = False,
+        **checks: str,
+    ) -> None:
+        """A tacrolimus level in ng/mL, hours after the dose, and values beside it: those given, and
+        at a `visit` whatever is drawn and measured there."""
         at = self.when(days, RECORDED)
         by = self.team.nurse()
         drawn_at = self.when(days, DRAWN)
@@ -164,8 +200,7 @@ class Chart:
             hours_since_dose=Decimal(hours) if hours else None,
             assay="LC-MS/MS",
         )
-        others = {key.replace("_", "-"): value for key, value in checks.items()}
-        beside = {key: (value, PANEL[key][1]) for key, value in others.items()}
+        beside = (VISIT if visit else {}) | _with_units(checks)
         record_observations(
             patient=self.patient,
             results=[level, *self._results(beside, drawn_at)],
@@ -193,6 +228,15 @@ class Chart:
         self._review(at, by)
         return row
 
+    def dose(self, days: int, drug: CoMedication, mg: str) -> None:
+        """Another daily dose of a drug from that day on."""
+        at = self.when(days, RECORDED)
+        by = self.team.prescriber()
+        change_co_medication_dose(
+            co_medication=drug, daily_dose_mg=Decimal(mg), on=self.day(days), at=at, by=by
+        )
+        self._review(at, by)
+
     def stops(self, days: int, drug: CoMedication) -> None:
         """A drug taken for the last time on that day."""
         at = self.when(days, RECORDED)
@@ -214,6 +258,60 @@ class Chart:
             by=by,
         )
         self._review(at, by)
+
+    def vaccine(self, days: int, name: str, *, planned_in: int) -> None:
+        """A vaccine that is planned for so many days after that day."""
+        at = self.when(days, RECORDED)
+        by = self.team.nurse()
+        record_immunisation(
+            patient=self.patient,
+            vaccine=name,
+            planned_on=self.day(days) + timedelta(days=planned_in),
+            at=at,
+            by=by,
+        )
+        self._review(at, by)
+
+    def registered(self, days: int, **changes: Any) -> None:
+        """What was told of the patient's circumstances on that day."""
+        at = self.when(days, RECORDED)
+        by = self.team.nurse()
+        correct_patient(patient=self.patient, at=at, by=by, **changes)
+        self._review(at, by)
+
+    def companion(self, days: int, step: str, dose: str | None = None) -> CompanionOrder:
+        """A step of a companion regimen ordered on that day."""
+        at = self.when(days, SIGNED)
+        by = self.team.prescriber()
+        intent = Intent.REVIEW if current_regimen(self.patient) else Intent.START
+        assessment = self.assess(days, intent)
+        order = order_companion(
+            patient=self.patient,
+            step=step,
+            prescription=_companion(assessment, dose),
+            assessment=assessment,
+            factor=Factor.PASSWORD,
+            at=at,
+            by=by,
+        )
+        self._review(at, by)
+        return order
+
+    def taper(self, days: int, order: CompanionOrder, dose: str) -> CompanionOrder:
+        """The next dose of an order of companion treatment."""
+        at = self.when(days, SIGNED)
+        by = self.team.prescriber()
+        assessment = self.assess(days, Intent.REVIEW)
+        tapered = taper_companion(
+            order=order,
+            prescription=_companion(assessment, dose),
+            assessment=assessment,
+            factor=Factor.PASSWORD,
+            at=at,
+            by=by,
+        )
+        self._review(at, by)
+        return tapered
 
     def start(
         self, days: int, total: str = "", why: str = "", *, target: tuple[str, ...] = ()
@@ -303,6 +401,22 @@ class Chart:
         )
 
 
+def _with_units(values: dict[str, str]) -> dict[str, tuple[str, str]]:
+    """Values by analyte, each with the unit that it is reported in here."""
+    named = {key.replace("_", "-"): value for key, value in values.items()}
+    return {key: (value, UNITS[key]) for key, value in named.items()}
+
+
+def _companion(assessment: Assessment, dose: str | None) -> CompanionPrescription:
+    return CompanionPrescription(
+        dose=Decimal(dose) if dose else None,
+        answers={
+            question.key: Answer(reason=AnswerReason.WILL_MONITOR)
+            for question in questions(assessment.advice)
+        },
+    )
+
+
 def _prescription(assessment: Assessment, code: ReasonCode, total: str, why: str) -> Prescription:
     """The proposed dose, or `total` mg/day in two doses of 0.5 mg capsules, the larger first."""
     advice = assessment.advice
@@ -340,9 +454,21 @@ def tell_first(team: Team) -> None:
     _outside(team)
     _systemic_sclerosis(team)
     _stopped(team)
-    _steady(team, "Lindqvist, Henrik", "0038820164", date(1958, 9, 2), "MALE", "84", "181", "6.6")
-    _steady(team, "Moreau, Claire", "0040115538", date(1964, 5, 27), "FEMALE", "58", "165", "8.1")
-    _steady(team, "Petrov, Anton", "0039277410", date(1969, 11, 8), "MALE", "77", "176", "5.8")
+    _creatinine_doubled(team)
+    _tapering(team)
+    _first_year(team)
+    chart = _steady(
+        team, "Lindqvist, Henrik", "0038820164", date(1958, 9, 2), "MALE", "84", "181", "6.6"
+    )
+    chart.vaccine(4, "yellow fever", planned_in=24)
+    chart = _steady(
+        team, "Moreau, Claire", "0040115538", date(1991, 5, 27), "FEMALE", "58", "165", "8.1"
+    )
+    chart.registered(6, pregnancy="YES", contraception=False)
+    chart = _steady(
+        team, "Petrov, Anton", "0039277410", date(1969, 11, 8), "MALE", "77", "176", "5.8"
+    )
+    chart.results(2, _with_units({"qtcf": "490", "potassium": "3.9", "magnesium": "1.7"}))
 
 
 def tell_second(team: Team) -> None:
@@ -364,7 +490,7 @@ def _long_course(team: Team) -> None:
     )  # fmt: skip
     steroid = chart.takes(252, "prednisolone", "40")
     chart.takes(252, "co-trimoxazole", "480")
-    chart.panel(248)
+    chart.panel(248, fvc_percent="64", dlco_percent="48")
     chart.start(245, "2", "Low fixed start: creatinine rose on cyclosporine elsewhere.")
     chart.level(240, "3.3")
     chart.order(240, ReasonCode.LEVEL_LOW)
@@ -383,7 +509,7 @@ def _long_course(team: Team) -> None:
     chart.level(172, "14.6")
     chart.level(170, "12.1")
     chart.level(165, "9.4", potassium="4.9", creatinine="1.1")
-    chart.level(156, "8.2")
+    chart.level(156, "8.2", fvc_percent="68", dlco_percent="51")
     chart.level(142, "7.7")
     chart.stops(133, azole)
     rifampicin = chart.takes(132, "rifampin", "600")
@@ -399,13 +525,15 @@ def _long_course(team: Team) -> None:
     chart.takes(94, "prednisolone", "7.5")
     chart.level(93, "6.4")
     chart.panel(93, potassium="4.6", creatinine="0.9", cholesterol="212", triglycerides="168")
-    chart.level(72, "7.0", hours=None)
+    chart.level(72, "7.0", hours=None, fvc_percent="71", dlco_percent="55")
     chart.takes(70, "diltiazem", "120")
     chart.level(51, "9.8")
     chart.order(48, ReasonCode.OTHER, "3", "Upper end of the target on diltiazem; trough rising.")
     chart.level(37, "7.3", potassium="4.7", creatinine="0.9")
     chart.level(10, "7.0")
-    chart.panel(10, potassium="5.3", creatinine="0.9", cholesterol="205", triglycerides="151")
+    chart.panel(
+        10, potassium="5.3", creatinine="0.9", cholesterol="205", triglycerides="151", hba1c="5.5"
+    )
     chart.results(10, {"weight": ("62.0", "kg"), "egfr": ("74", "mL/min/{1.73_m2}")})
 
 
@@ -421,6 +549,7 @@ def _voriconazole_yesterday(team: Team) -> None:
     chart.level(49, "7.0", potassium="4.3", creatinine="0.7")
     chart.level(21, "6.7", potassium="4.4", creatinine="0.7")
     chart.takes(1, "voriconazole", "400")
+    chart.results(1, VISIT)
     chart.order(1, ReasonCode.INHIBITOR_STARTED)
 
 
@@ -432,7 +561,7 @@ def _trough_waiting(team: Team) -> None:
     chart.start(42)
     chart.level(35, "6.9")
     chart.level(21, "8.4", potassium="4.6", creatinine="1.0")
-    chart.level(0, "12.4", potassium="5.1", creatinine="1.2")
+    chart.level(0, "12.4", visit=True, potassium="5.1", creatinine="1.0")
 
 
 def _mistimed(team: Team) -> None:
@@ -445,7 +574,7 @@ def _mistimed(team: Team) -> None:
     chart.start(56)
     chart.level(49, "5.9")
     chart.level(28, "6.3", potassium="4.1", creatinine="0.8")
-    chart.level(0, "13.9", hours="4")
+    chart.level(0, "13.9", hours="4", visit=True)
 
 
 def _held(team: Team) -> None:
@@ -456,12 +585,13 @@ def _held(team: Team) -> None:
     )  # fmt: skip
     chart.takes(130, "prednisolone", "20")
     chart.takes(130, "co-trimoxazole", "480")
-    chart.panel(127)
+    chart.panel(127, creatinine="1.0", fvc_percent="70", dlco_percent="52")
     chart.start(123, "3", "Fixed start; infections last winter.")
     chart.level(115, "5.4")
     chart.level(87, "6.6", potassium="4.7", creatinine="1.1")
-    chart.level(31, "7.5", potassium="4.8", creatinine="1.1")
+    chart.level(31, "7.5", potassium="4.8", creatinine="1.1", fvc_percent="71", dlco_percent="54")
     chart.event(3, "INFECTION", 3, "Pneumonia, admitted, intravenous antibiotics")
+    chart.panel(3, creatinine="1.1", potassium="4.7", wbc="12.8", neutrophils="10.1", hba1c="5.9")
     chart.hold(3, ReasonCode.INFECTION, "Until the pneumonia is under control.")
 
 
@@ -483,7 +613,7 @@ def _titration(team: Team) -> None:
     chart.start(18, "4", "A little below the dose by weight, to be raised by level.")
     chart.level(11, "2.8")
     chart.order(11, ReasonCode.LEVEL_LOW)
-    chart.level(4, "4.3", potassium="4.0", creatinine="0.9")
+    chart.level(4, "4.3", visit=True, potassium="4.0", creatinine="0.9")
     chart.order(4, ReasonCode.LEVEL_LOW)
 
 
@@ -499,21 +629,25 @@ def _inducer(team: Team) -> None:
     chart.level(60, "6.9", potassium="4.2", creatinine="0.7")
     chart.takes(8, "rifampin", "600")
     chart.order(7, ReasonCode.INDUCER_STARTED, "6.5", "Half as much again under rifampicin.")
-    chart.level(2, "3.6", potassium="4.1", creatinine="0.7")
+    chart.level(2, "3.6", visit=True, potassium="4.1", creatinine="0.7")
 
 
 def _own_target(team: Team) -> None:
-    """A lower target of its own after a rise of creatinine."""
+    """A lower target of its own, and potassium that rises beside an ACE inhibitor."""
     chart = Chart(team, 150, "Chen, Wei", "0041932208", date(1959, 5, 6), "MALE", "68", "171")
     chart.takes(150, "prednisolone", "10")
     chart.takes(150, "lisinopril", "10")
-    chart.panel(148, creatinine="1.3", potassium="4.8")
+    chart.panel(148, creatinine="1.3", potassium="4.8", fvc_percent="66", dlco_percent="45")
     chart.start(
         144, "2", "Renal reserve is small.", target=("4", "7", "Creatinine 1.3 mg/dL at baseline.")
     )
     chart.level(136, "4.9")
     chart.level(108, "5.6", potassium="5.0", creatinine="1.4")
-    chart.level(52, "6.1", potassium="5.2", creatinine="1.4")
+    chart.level(
+        52, "6.1", visit=True, potassium="5.2", creatinine="1.4", fvc_percent="67",
+        dlco_percent="46",
+    )  # fmt: skip
+    chart.panel(1, potassium="5.8", creatinine="1.4", hba1c="5.4")
 
 
 def _about_to_start(team: Team) -> None:
@@ -567,15 +701,76 @@ def _stopped(team: Team) -> None:
     chart.stop(95, ReasonCode.COMPLETED, "Stable lung function for six months.")
 
 
+def _creatinine_doubled(team: Team) -> None:
+    """Renal dysfunction on tacrolimus: creatinine has doubled, the target is to be lowered."""
+    chart = Chart(team, 66, "Vogel, Martin", "0043102287", date(1961, 8, 14), "MALE", "79", "177")
+    chart.takes(66, "prednisolone", "20")
+    chart.panel(63)
+    chart.start(60, "4", "Fixed start, a little above 3 mg/day.")
+    chart.level(53, "7.8")
+    chart.level(32, "8.9", visit=True, creatinine="1.0", potassium="4.7")
+    chart.level(0, "9.6", visit=True, creatinine="1.7", bun="31", potassium="5.2")
+
+
+def _tapering(team: Team) -> None:
+    """Companion regimen A2, tapered twice; the last fall asks for a trough (X22)."""
+    chart = Chart(
+        team, 40, "Haraldsen, Ingrid", "0043217750", date(1970, 11, 2), "FEMALE", "58", "164"
+    )  # fmt: skip
+    chart.panel(37)
+    order = chart.companion(35, "A2-TAPER", "50")
+    chart.start(34)
+    chart.level(27, "6.1")
+    order = chart.taper(20, order, "40")
+    chart.level(13, "6.8", visit=True)
+    chart.taper(5, order, "30")
+
+
+def _first_year(team: Team) -> None:
+    """What was gained in the first year: lung function, walk, quality of life, steroid saved."""
+    chart = Chart(
+        team, 384, "Sandoval, Pilar", "0039611804", date(1966, 2, 3), "FEMALE", "66", "168"
+    )  # fmt: skip
+    steroid = chart.takes(384, "prednisolone", "40")
+    chart.panel(
+        380,
+        hba1c="5.6",
+        fvc_percent="58",
+        dlco_percent="44",
+        six_minute_walk="390",
+        quality_of_life="52",
+    )
+    chart.start(376, "4", "Fixed start, a little above 3 mg/day.")
+    chart.level(368, "6.4")
+    chart.level(340, "7.1")
+    chart.dose(310, steroid, "20")
+    chart.level(
+        284, "6.6", fvc_percent="65", dlco_percent="50", six_minute_walk="425", quality_of_life="60"
+    )
+    chart.dose(230, steroid, "10")
+    chart.level(
+        193, "7.4", fvc_percent="70", dlco_percent="56", six_minute_walk="455", quality_of_life="66"
+    )
+    chart.dose(140, steroid, "5")
+    chart.level(100, "6.9", visit=True)
+    chart.level(
+        9, "6.8", fvc_percent="74", dlco_percent="60", six_minute_walk="480", quality_of_life="71"
+    )
+    chart.panel(8, creatinine="0.9", potassium="4.4", hba1c="5.5")
+
+
 def _steady(
     team: Team, name: str, mrn: str, born: date, sex: str, kg: str, cm: str, trough: str
-) -> None:
+) -> Chart:
     """Months in target on an unchanged dose."""
     chart = Chart(team, 190, name, mrn, born, sex, kg, cm)
     chart.takes(190, "prednisolone", "15")
-    chart.panel(187)
+    chart.panel(187, fvc_percent="68", dlco_percent="52")
     chart.start(183)
-    for days, off in ((175, "-0.7"), (147, "0.4"), (91, "-0.3"), (19, "0")):
+    for days, off in ((175, "-0.7"), (147, "0.4")):
         chart.level(days, str(Decimal(trough) + Decimal(off)))
-    chart.panel(18, potassium="4.4", creatinine="0.9")
+    chart.level(91, str(Decimal(trough) - Decimal("0.3")), fvc_percent="72", dlco_percent="55")
+    chart.level(19, trough)
+    chart.panel(18, potassium="4.4", creatinine="0.9", hba1c="5.5")
     chart.results(18, {"weight": (kg, "kg")})
+    return chart

@@ -31,7 +31,7 @@ from dosing.models import (
     Regimen,
     SignedOrder,
 )
-from dosing.selectors import current_regimen, dose_steps, open_order
+from dosing.selectors import DoseStep, acts_of, current_regimen, dose_steps, open_order, orders_of
 from dosing.services import (
     AlreadyOnTacrolimus,
     NoActiveRegimen,
@@ -113,6 +113,10 @@ def stop(regimen: Regimen, **changes: Any) -> SignedOrder:
     return stop_regimen(regimen=regimen, **(values | changes))
 
 
+def steps_of(patient: Patient) -> tuple[DoseStep, ...]:
+    return dose_steps(orders_of(patient), acts_of(patient))
+
+
 # What each act writes
 
 
@@ -177,7 +181,7 @@ def test_hold_resume_and_stop_make_the_steps_of_the_timeline(on_tacrolimus: Regi
     stop(on_tacrolimus)
     assert current_regimen(patient) is None
     assert open_order(on_tacrolimus) is None
-    steps = [(step.since, step.until, step.total_mg, step.held) for step in dose_steps(patient)]
+    steps = [(step.since, step.until, step.total_mg, step.held) for step in steps_of(patient)]
     assert steps == [
         (since, held, 3, False),
         (held, resumed, 3, True),
@@ -190,9 +194,9 @@ def test_hold_resume_and_stop_make_the_steps_of_the_timeline(on_tacrolimus: Regi
 def test_a_stop_during_a_hold_ends_the_held_step(on_tacrolimus: Regimen) -> None:
     held = NOW - timedelta(days=2)
     hold(on_tacrolimus, at=held)
-    assert dose_steps(on_tacrolimus.patient)[-1].until is None
+    assert steps_of(on_tacrolimus.patient)[-1].until is None
     stop(on_tacrolimus)
-    last = dose_steps(on_tacrolimus.patient)[-1]
+    last = steps_of(on_tacrolimus.patient)[-1]
     assert (last.since, last.until, last.held) == (held, NOW, True)
 
 

@@ -348,7 +348,7 @@ def test_the_record_shows_what_the_protocol_asks_for(page: Client, patient: Pati
     patient.refresh_from_db()
     assert (patient.contraception, patient.child_pugh) == (False, 10)
     told = dict(page.get(url("record", patient)).context["circumstances"])
-    assert told["Effective contraception"] == "No"
+    assert told["Contraception in place"] == "No"
     assert told["Child-Pugh score"] == 10
     assert told["Pregnancy"] == "Not known"
 

@@ -1,0 +1,312 @@
+"""The pages on which a rule book is drafted, checked, weighed and approved, and a case is tried."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from dosing.governance.impact import (
+    ImpactNotSeen,
+    approve_book,
+    continue_impact,
+    newest_impact,
+    seen_impact,
+    stalled_runs,
+    start_impact,
+)
+from dosing.models import ImpactRun
+from dosing.rules.models import Interaction, LocalApproval, RuleBook
+from dosing.rules.selectors import lint_of
+from dosing.rules.services import answer_warning, draft_book, edit_row, submit_for_review
+from patients.models import Patient
+from tacroweb.accounts.models import Clinic, User
+from tacroweb.accounts.roles import Role
+from tests.engine.given import ROOT
+from tests.factories import PASSWORD, a_clinic, a_patient, a_person, for_all, takes
+from tests.roof.conftest import dose
+
+AZOLES = "AZOLES-STARTED"
+WORKBENCH = "/rules/change/"
+
+
+@pytest.fixture
+def clinic(db: None) -> Clinic:
+    return a_clinic("North")
+
+
+@pytest.fixture
+def editor(clinic: Clinic) -> User:
+    return a_person(clinic, Role.RULE_EDITOR)
+
+
+@pytest.fixture
+def approver(clinic: Clinic) -> User:
+    return a_person(clinic, Role.RULE_APPROVER)
+
+
+def signed_in(person: User) -> Client:
+    client = Client()
+    client.force_login(person)
+    return client
+
+
+def on_voriconazole(clinic: Clinic, days: int = 1) -> Patient:
+    """A patient on 6 mg/day of tacrolimus who has just begun voriconazole."""
+    now = timezone.now()
+    patient = a_patient(clinic, at=now - timedelta(days=60))
+    dose(patient, "6", at=now - timedelta(days=50))
+    takes(patient, "voriconazole", (now - timedelta(days=days)).date(), at=now)
+    return patient
+
+
+def with_a_quarter(editor: User) -> RuleBook:
+    """A draft in which azoles cut to one quarter."""
+    at = timezone.now()
+    book = draft_book(at=at, by=for_all(editor))
+    row = Interaction.objects.get(book=book, code=AZOLES)
+    row.denominator = 4
+    edit_row(row=row, by=for_all(editor, "One quarter is enough"))
+    return book
+
+
+def in_review(book: RuleBook, editor: User) -> RuleBook:
+    """The draft put forward, each warning of the linter accepted."""
+    at, by = timezone.now(), for_all(editor, "Agreed by the committee")
+    for found in lint_of(book, at=at):
+        answer_warning(book=book, found=found, at=at, by=by)
+    return submit_for_review(book=book, at=at, by=by)
+
+
+def computed(book: RuleBook) -> ImpactRun:
+    run = start_impact(book=book, at=timezone.now(), asked_by="A test")
+    while continue_impact(run.pk, at=timezone.now()):
+        pass
+    run.refresh_from_db()
+    return run
+
+
+# The impact
+
+
+def test_the_impact_names_who_would_get_another_advice_with_old_and_new(
+    clinic: Clinic, editor: User
+) -> None:
+    patient = on_voriconazole(clinic)
+    unmoved = a_patient(clinic)
+    run = computed(with_a_quarter(editor))
+    assert (run.patients, run.done, run.failures) == (1, 1, "")
+    [difference] = run.differences.all()
+    assert difference.patient == patient != unmoved
+    assert difference.clinic == clinic
+    old, new = difference.sides["old"], difference.sides["new"]
+    assert (old["proposal"]["total_daily_mg"], new["proposal"]["total_daily_mg"]) == ("2.0", "1.5")
+    assert "1/3" in old["findings"][0]["message"]
+    assert "1/4" in new["findings"][0]["message"]
+
+
+def test_who_gets_the_same_advice_is_not_listed(clinic: Clinic, editor: User) -> None:
+    on_voriconazole(clinic, days=40)
+    run = computed(with_a_quarter(editor))
+    assert (run.done, run.differences.count()) == (1, 0)
+
+
+def test_a_batch_that_is_delivered_twice_counts_nobody_twice(clinic: Clinic, editor: User) -> None:
+    on_voriconazole(clinic)
+    run = computed(with_a_quarter(editor))
+    assert not continue_impact(run.pk, at=timezone.now())
+    run.refresh_from_db()
+    assert (run.done, run.differences.count()) == (1, 1)
+
+
+def test_an_edit_meanwhile_ends_the_run_and_says_so(clinic: Clinic, editor: User) -> None:
+    on_voriconazole(clinic)
+    book = with_a_quarter(editor)
+    run = start_impact(book=book, at=timezone.now(), asked_by="A test")
+    row = Interaction.objects.get(book=book, code=AZOLES)
+    row.denominator = 5
+    edit_row(row=row, by=for_all(editor))
+    continue_impact(run.pk, at=timezone.now())
+    run.refresh_from_db()
+    assert run.finished_at is not None
+    assert "edited meanwhile" in run.failures
+    assert run.done == 0
+    assert seen_impact(book) is None
+
+
+def test_a_run_that_nobody_is_at_is_found_again(clinic: Clinic, editor: User) -> None:
+    at = timezone.now()
+    run = start_impact(book=with_a_quarter(editor), at=at, asked_by="A test")
+    assert not stalled_runs(at)
+    assert list(stalled_runs(at + timedelta(minutes=3))) == [run]
+
+
+def test_a_book_is_not_approved_before_its_impact_was_there_to_be_seen(
+    clinic: Clinic, editor: User, approver: User
+) -> None:
+    at = timezone.now()
+    book = in_review(with_a_quarter(editor), editor)
+    with pytest.raises(ImpactNotSeen):
+        approve_book(book=book, at=at, by=for_all(approver))
+    book.refresh_from_db()
+    assert book.status == "IN_REVIEW"
+    computed(book)
+    assert approve_book(book=book, at=at, by=for_all(approver)).status == "PUBLISHED"
+
+
+# The pages
+
+
+def test_a_change_goes_its_whole_way_through_the_pages(
+    clinic: Clinic, editor: User, approver: User
+) -> None:
+    patient = on_voriconazole(clinic)
+    other = a_clinic("South")
+    on_voriconazole(other)
+    editing, approving = signed_in(editor), signed_in(approver)
+    assert "No change is under way" in editing.get(WORKBENCH).content.decode()
+    opened = {"act": "open", "begin_with": "2026-02", "reason": "One quarter is enough"}
+    assert editing.post(WORKBENCH, opened).status_code == 302
+    book = RuleBook.objects.get(status="DRAFT")
+    row = Interaction.objects.get(book=book, code=AZOLES)
+    row.denominator = 4
+    edit_row(row=row, by=for_all(editor, "One quarter is enough"))
+
+    page = editing.get(WORKBENCH).content.decode()
+    assert "Denominator" in page
+    assert "Compute the impact" in page
+    for found in _warnings(editing):
+        accepted = {"act": "accept", "finding": found["key"], f"{found['key'][:12]}-reason": "Seen"}
+        assert editing.post(WORKBENCH, accepted).status_code == 302
+    assert editing.post(WORKBENCH, {"act": "submit"}).status_code == 422
+    submitted = {"act": "submit", "submit-reason": "Azoles cut to one quarter"}
+    assert editing.post(WORKBENCH, submitted).status_code == 302
+    book.refresh_from_db()
+    assert book.status == "IN_REVIEW"
+
+    computed(book)
+    page = approving.get(WORKBENCH).content.decode()
+    assert str(patient.mrn) in page.replace("\N{NO-BREAK SPACE}", "").replace(" ", "")
+    assert "1 of North, 1 of other clinics" in page
+    signed = {"act": "approve", "approve-reason": "Agreed by the committee"}
+    wrong = approving.post(WORKBENCH, signed | {"approve-password": "not it"})
+    assert wrong.status_code == 422
+    assert "This is not your password" in wrong.content.decode()
+    assert approving.post(WORKBENCH, signed | {"approve-password": PASSWORD}).status_code == 302
+    book.refresh_from_db()
+    assert book.status == "PUBLISHED"
+
+
+def _warnings(client: Client) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = client.get(WORKBENCH).context["warnings"]
+    return found
+
+
+def test_who_edited_the_draft_does_not_approve_it_and_the_page_says_so(clinic: Clinic) -> None:
+    both = a_person(clinic, Role.RULE_EDITOR, Role.RULE_APPROVER)
+    book = in_review(with_a_quarter(both), both)
+    computed(book)
+    client = signed_in(both)
+    assert "You edited this draft" in client.get(WORKBENCH).content.decode()
+    tried = {"act": "approve", "approve-reason": "Mine", "approve-password": PASSWORD}
+    page = client.post(WORKBENCH, tried, follow=True).content.decode()
+    assert "Somebody else has to approve it" in page
+    book.refresh_from_db()
+    assert book.status == "IN_REVIEW"
+
+
+@pytest.mark.parametrize("act", ["open", "submit", "discard", "approve", "accept", "impact"])
+def test_a_reader_of_rules_changes_nothing(clinic: Clinic, act: str) -> None:
+    client = signed_in(a_person(clinic, Role.PRESCRIBER))
+    assert client.get(WORKBENCH).status_code == 200
+    assert client.post(WORKBENCH, {"act": act}).status_code == 403
+    assert not RuleBook.objects.filter(status__in=("DRAFT", "IN_REVIEW")).exists()
+
+
+def test_an_unknown_act_is_not_found(editor: User) -> None:
+    assert signed_in(editor).post(WORKBENCH, {"act": "erase"}).status_code == 404
+
+
+def test_a_draft_is_given_up_with_a_reason(editor: User) -> None:
+    book = with_a_quarter(editor)
+    client = signed_in(editor)
+    assert client.post(WORKBENCH, {"act": "discard"}).status_code == 422
+    discarded = {"act": "discard", "discard-reason": "Not now"}
+    assert client.post(WORKBENCH, discarded).status_code == 302
+    book.refresh_from_db()
+    assert book.status == "RETIRED"
+
+
+def test_the_progress_is_asked_for_until_the_end(clinic: Clinic, editor: User) -> None:
+    on_voriconazole(clinic)
+    book = with_a_quarter(editor)
+    run = start_impact(book=book, at=timezone.now(), asked_by="A test")
+    client = signed_in(editor)
+    assert 'hx-trigger="every 2s"' in client.get("/rules/change/impact/").content.decode()
+    continue_impact(run.pk, at=timezone.now())
+    done = client.get("/rules/change/impact/").content.decode()
+    assert "hx-trigger" not in done
+    assert "1 patient would get other advice" in done
+    assert newest_impact(book) == run
+
+
+# A case
+
+
+def test_a_case_is_tried_under_both_books_and_nothing_is_kept(editor: User) -> None:
+    with_a_quarter(editor)
+    client = signed_in(editor)
+    loaded = client.post("/rules/change/try/", {"act": "load", "example": "voriconazole-started"})
+    assert "voriconazole" in loaded.content.decode()
+    tried = client.post("/rules/change/try/", {"act": "assess", "example": "voriconazole-started"})
+    before, after = tried.context["answers"]
+    assert before["proposal"]["total_daily_mg"] == "1.0"
+    assert after["proposal"] is None  # 3.0 mg/day × 1/4 cannot be dispensed in two doses
+    own = json.loads((ROOT / "tests/cases/voriconazole-started.json").read_text())["case"]
+    typed = client.post("/rules/change/try/", {"act": "assess", "case": json.dumps(own)})
+    assert len(typed.context["answers"]) == 2
+
+
+@pytest.mark.parametrize("text", ["{", '{"at": 1}', "", "[]", "\x00"])
+def test_a_case_that_cannot_be_read_is_told_at_the_field(editor: User, text: str) -> None:
+    answer = signed_in(editor).post("/rules/change/try/", {"act": "assess", "case": text})
+    assert answer.status_code == 422
+    assert answer.context["form"].errors["case"]
+
+
+# A clinic's own decisions
+
+
+def test_a_clinic_gives_the_number_that_the_book_leaves_blank(
+    clinic: Clinic, approver: User
+) -> None:
+    client = signed_in(approver)
+    address = "/rules/approvals/RENAL-TARGET-R1/"
+    assert "Needs local approval" in client.get("/rules/approvals/").content.decode()
+    wrong = client.post(address, {"act": "approve", "low": "7", "high": "5", "reason": "Board"})
+    assert wrong.status_code == 422
+    assert not LocalApproval.objects.exists()
+    given = {"act": "approve", "low": "5", "high": "7", "reason": "Board of 3 March"}
+    assert client.post(address, given).status_code == 302
+    approval = LocalApproval.objects.get(clinic=clinic, ended_at=None)
+    assert (approval.row_code, str(approval.low), approval.unit) == (
+        "RENAL-TARGET-R1",
+        "5.000000",
+        "ng/mL",
+    )
+    page = client.get("/rules/approvals/").content.decode()
+    assert "5 to 7 ng/mL" in page
+    assert client.post(address, {"act": "withdraw"}).status_code == 422
+    assert client.post(address, {"act": "withdraw", "reason": "Too low"}).status_code == 302
+    assert not LocalApproval.objects.filter(ended_at=None).exists()
+
+
+def test_only_an_approver_decides_for_the_clinic(editor: User) -> None:
+    client = signed_in(editor)
+    assert client.get("/rules/approvals/").status_code == 200
+    assert client.get("/rules/approvals/RENAL-TARGET-R1/").status_code == 403
+
+
+def test_a_row_that_needs_no_approval_is_not_found(approver: User) -> None:
+    assert signed_in(approver).get("/rules/approvals/NO-SUCH-ROW/").status_code == 404
