@@ -50,7 +50,7 @@ def standing(rows: Sequence[ThresholdRow], said: Range, book: RuleBook) -> Stand
     A comparator decides a band only if all its values lie in it. Where each band that is possible
     says something, the mildest of them is certain; where one says nothing, nothing is.
     """
-    if said.low is not None and said.low == said.high:
+    if said.low is not None and (said.low is said.high or said.low == said.high):
         return Standing(row=next((row for row in rows if row.holds(said.low)), None))
     possible = [row for row in rows if _may_hold(row, said)]
     if len({row.finding for row in possible}) <= 1:
@@ -88,12 +88,11 @@ def _may_hold(row: ThresholdRow, said: Range) -> bool:
 
 def scaled(said: Range, by: Fraction, plus: Fraction = Fraction(0)) -> Range:
     """All values × `by` (more than 0) + `plus`: a ratio, another unit, a correction."""
-    return Range(
-        low=None if said.low is None else said.low * by + plus,
-        low_in=said.low_in,
-        high=None if said.high is None else said.high * by + plus,
-        high_in=said.high_in,
-    )
+    low = None if said.low is None else said.low * by + plus
+    high = low
+    if said.high is not said.low:
+        high = None if said.high is None else said.high * by + plus
+    return Range(low=low, low_in=said.low_in, high=high, high_in=said.high_in)
 
 
 def limits(row: ThresholdRow) -> str:
@@ -136,7 +135,9 @@ def own_baseline(
     Only exact values above 0 count.
     """
     known = [
-        seen for seen in case.results(analyte, at) if seen.comparator is None and seen.canonical > 0
+        seen
+        for seen in case.results(analyte, at)
+        if seen.comparator is None and seen.canonical.numerator > 0
     ]
     if not known:
         return None

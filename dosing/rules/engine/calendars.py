@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import groupby
+from math import ceil
 from typing import NamedTuple
 
 from dosing.rules.engine import qt
@@ -96,9 +97,9 @@ def calendar(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding | D
 
 def _late_words(entries: list[Entry], book: RuleBook) -> str:
     """What is overdue, tests of the same days in one clause."""
-    names = {item.analyte: item.name for item in book.baseline_items} | _NAMES
+    names = book.index.names | _NAMES
     clauses = []
-    for _, group in groupby(sorted(entries, key=_by_days), key=lambda entry: _by_days(entry)[:4]):
+    for _, group in groupby(sorted(entries, key=_by_code), key=_by_days):
         alike = list(group)
         first = alike[0]
         named = ", ".join(names.get(each.row.analyte, each.row.analyte) for each in alike)
@@ -112,9 +113,13 @@ def _late_words(entries: list[Entry], book: RuleBook) -> str:
     return "; ".join(clauses)
 
 
-def _by_days(entry: Entry) -> tuple[date, date, date, int, str]:
+def _by_days(entry: Entry) -> tuple[date, date, date, int]:
     since, last_on = entry.since or date.min, entry.last_on or date.min
-    return entry.test.due, since, last_on, entry.row.every_days, entry.row.code
+    return entry.test.due, since, last_on, entry.row.every_days
+
+
+def _by_code(entry: Entry) -> tuple[tuple[date, date, date, int], str]:
+    return _by_days(entry), entry.row.code
 
 
 def _dates(entry: Entry) -> str:
@@ -163,7 +168,7 @@ def level_phase(case: CaseFacts, book: RuleBook, at: datetime) -> Phase:
             inside.append(level.at.astimezone(at.tzinfo).date())
         elif where is not None:
             break
-    needed = numbers["LEVEL-STABLE-DAYS"]
+    needed = ceil(numbers["LEVEL-STABLE-DAYS"])
     stable_on = next((on for on in reversed(inside) if (on - inside[-1]).days >= needed), None)
     return _after(stable_on, "LEVEL-EARLY-MONTHS", book, at)
 
@@ -198,6 +203,7 @@ class _Treatment:
         self.level_phase = level_phase(case, book, at)
         self.dose_phase = dose_phase(regimen, book, at)
         self.known: dict[Condition, bool] = {}
+        self.until: dict[Condition, date] = {}
 
     def entry(self, analyte: str, phases: Phases, statements: tuple[str, ...]) -> Entry | None:
         """The one row that counts for this test, with its days; None where none asks for it."""
@@ -265,12 +271,16 @@ class _Treatment:
 
         Of an unknown start each of them lasts.
         """
-        number = self.book.index.numbers.get(_FIRST[condition], ZERO)
         if self.begun is None:
             return True
-        if condition is Condition.FIRST_WEEKS:
-            return (due - self.begun).days <= number
-        return due <= months_after(self.begun, int(number))
+        if condition not in self.until:
+            number = int(self.book.index.numbers.get(_FIRST[condition], ZERO))
+            self.until[condition] = (
+                self.begun + timedelta(number)
+                if condition is Condition.FIRST_WEEKS
+                else months_after(self.begun, number)
+            )
+        return due <= self.until[condition]
 
     def _asked(self, condition: Condition) -> bool:
         match condition:

@@ -24,7 +24,7 @@ def contraindicated(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Find
             inputs=(("drug", taken.drug),),
             effect=Effect.BARS_START_AND_RAISES,
         )
-    today = at.date()
+    today, on_record = at.date(), case.current_events(at, *EventKind)
     for row in book.index.contraindications.values():
         if row.finding not in book.index.findings:
             continue
@@ -45,7 +45,7 @@ def contraindicated(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Find
                     inputs=(("drug", drug.drug),),
                     effect=effect,
                 )
-        for event in case.current_events(at, *EventKind):
+        for event in on_record:
             if row.kind == "EVENT" and event.kind == row.name:
                 advice = "do not give" if stop else "take care with"
                 condition = row.name.replace("_", " ").capitalize().replace(" qt", " QT")

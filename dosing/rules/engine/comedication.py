@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 
-from dosing.rules.engine.facts import CaseFacts, CoMedication
+from dosing.rules.engine.facts import CaseFacts, CoMedication, once_a_question
 from dosing.rules.engine.quantities import ZERO, day, shown
 from dosing.rules.engine.rows import (
     INTERACTING,
@@ -92,48 +92,60 @@ def is_taken(drug: CoMedication, today: date) -> bool:
     return drug.stopped_on is None or drug.stopped_on > today
 
 
-def taken_now(case: CaseFacts, at: datetime) -> frozenset[str]:
-    """What acts in the systemic drugs that are taken or about to be."""
-    today = at.date()
-    return frozenset(
-        name
-        for drug in case.co_medications
-        if drug.systemic and is_taken(drug, today)
-        for name in drug.ingredients
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """The systemic drugs that are taken or about to be: what acts in them, by class, by group."""
+
+    names: frozenset[str]
+    by_class: dict[DrugClass, tuple[tuple[CoMedication, str], ...]]
+    by_group: dict[DrugGroup, tuple[tuple[CoMedication, DrugGroupRow], ...]]
+
+
+@once_a_question
+def _taken(case: CaseFacts, book: RuleBook, at: datetime) -> _Taken:
+    names: set[str] = set()
+    by_class: dict[DrugClass, list[tuple[CoMedication, str]]] = {}
+    by_group: dict[DrugGroup, list[tuple[CoMedication, DrugGroupRow]]] = {}
+    classes, groups, today = book.index.drug_classes, book.index.groups_of, at.date()
+    for drug in case.co_medications:
+        if not drug.systemic or not is_taken(drug, today):
+            continue
+        names.update(drug.ingredients)
+        rows: dict[DrugGroup, DrugGroupRow] = {}
+        for name in drug.ingredients:
+            if name in classes:
+                by_class.setdefault(classes[name][0], []).append((drug, name))
+            for row in groups.get(name, ()):
+                rows.setdefault(row.group, row)
+        for group, row in rows.items():
+            by_group.setdefault(group, []).append((drug, row))
+    return _Taken(
+        frozenset(names),
+        {drug_class: tuple(drugs) for drug_class, drugs in by_class.items()},
+        {group: tuple(drugs) for group, drugs in by_group.items()},
     )
+
+
+def taken_now(case: CaseFacts, book: RuleBook, at: datetime) -> frozenset[str]:
+    """What acts in the systemic drugs that are taken or about to be."""
+    return _taken(case, book, at).names
 
 
 def taken_of(
     case: CaseFacts, book: RuleBook, at: datetime, drug_class: DrugClass
 ) -> tuple[tuple[CoMedication, str], ...]:
     """The systemic drugs of this class that are taken or about to be, each with what acts in it."""
-    classes = book.index.drug_classes
-    today = at.date()
-    return tuple(
-        (drug, name)
-        for drug in case.co_medications
-        if drug.systemic and is_taken(drug, today)
-        for name in drug.ingredients
-        if name in classes and classes[name][0] is drug_class
-    )
+    return _taken(case, book, at).by_class.get(drug_class, ())
 
 
 def of_group(
     case: CaseFacts, book: RuleBook, at: datetime, group: DrugGroup
 ) -> tuple[tuple[CoMedication, DrugGroupRow], ...]:
     """The systemic drugs of this group that are taken or about to be, each once with its row."""
-    members = book.index.groups.get(group, {})
-    today = at.date()
-    found = []
-    for drug in case.co_medications:
-        for name in drug.ingredients:
-            if name in members:
-                if drug.systemic and is_taken(drug, today):
-                    found.append((drug, members[name]))
-                break
-    return tuple(found)
+    return _taken(case, book, at).by_group.get(group, ())
 
 
+@once_a_question
 def events(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Event, ...]:
     """Every interacting ingredient: started (or about to be) and still taken, or stopped.
 
@@ -158,7 +170,7 @@ def events(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Event, ...]:
                 drug_class, in_seed = None, False
             rule: InteractionRow | None = started
             if drug.stopped_on is not None and drug.stopped_on <= today:
-                if name in taken_now(case, at):  # again, or by another route: nothing stopped
+                if name in taken_now(case, book, at):  # again, or by another route: nothing stopped
                     continue
                 change, on = Change.STOPPED, drug.stopped_on
                 rule = index.interactions.get((name, "STOPPED"))

@@ -20,7 +20,7 @@ from dosing.rules.engine.bands import (
     undecided,
 )
 from dosing.rules.engine.comedication import of_group, shown_name
-from dosing.rules.engine.facts import CaseFacts, Observation
+from dosing.rules.engine.facts import CaseFacts, Observation, once_a_question
 from dosing.rules.engine.quantities import ZERO, shown
 from dosing.rules.engine.rows import DrugGroup
 from dosing.rules.engine.rulebook import RuleBook
@@ -146,6 +146,7 @@ def _tier(
     return ()
 
 
+@once_a_question
 def newest(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Electrolyte, ...]:
     """The newest potassium, magnesium and calcium that are known, each with its band.
 
@@ -250,6 +251,7 @@ def potassium_beside(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Fin
         else standing(book.index.thresholds.get("potassium-beside", ()), values(seen), book)
     )
     high, code = "POTASSIUM-DRUG-HIGH", "POTASSIUM-DRUG"
+    result = "not known" if seen is None else reported(seen, at)
     found: tuple[Finding, ...] = ()
     for group, kind in _KINDS:
         for taken, row in of_group(case, book, at, group):
@@ -257,24 +259,20 @@ def potassium_beside(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Fin
                 f"{shown_name(taken, row.drug)} ({kind}) is "
                 f"{'about to be given' if taken.planned else 'on the list'}"
             )
-            inputs = (
-                ("drug", taken.drug),
-                (POTASSIUM, "not known" if seen is None else reported(seen, at)),
-            )
+            inputs = (("drug", taken.drug), (POTASSIUM, result))
             if seen is not None and place.row is not None and place.finding == high:
                 found += raised(
                     book,
                     high,
-                    f"{begin} and potassium {reported(seen, at)} is {limits(place.row)}: avoid the "
-                    "combination with tacrolimus.",
+                    f"{begin} and potassium {result} is {limits(place.row)}: avoid the combination "
+                    "with tacrolimus.",
                     inputs=inputs,
                 )
                 continue
-            known = "is not known" if seen is None else f"is {reported(seen, at)}"
             found += raised(
                 book,
                 code,
-                f"{begin}: beside tacrolimus it can raise potassium, which {known}. Watch "
+                f"{begin}: beside tacrolimus it can raise potassium, which is {result}. Watch "
                 "potassium, and avoid the combination if it rises.",
                 inputs=inputs,
                 due_tests=() if seen is not None or found else today(book, POTASSIUM, code, at),

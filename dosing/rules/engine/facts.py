@@ -1,13 +1,18 @@
 """What the protocol needs to know about one patient: the case, independent of the moment asked."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 from dosing.rules.engine.quantities import Comparator, Hours, Kg, Mg, MgPerDay, NgPerMl
+
+Derived = TypeVar("Derived")
+Book = TypeVar("Book")
 
 UNLISTED = "unlisted"
 TACROLIMUS_LEVEL = "tacrolimus-trough"
@@ -364,6 +369,10 @@ class CaseFacts:
     immunisations: tuple[Immunisation, ...] = ()
     local_approvals: tuple[LocalApproval, ...] = ()
     _newest_first: dict[str, tuple[Observation, ...]] = field(init=False, repr=False, compare=False)
+    # What `once_a_question` has worked out of these facts, by what worked it out.
+    derived: dict[object, tuple[object, datetime, Any]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -411,6 +420,29 @@ class CaseFacts:
     def on_tacrolimus(self) -> bool:
         """Whether tacrolimus is being given: there is a regimen, or the case is a review."""
         return self.regimen is not None or self.intent is Intent.REVIEW
+
+
+def once_a_question(
+    derive: Callable[[CaseFacts, Book, datetime], Derived],
+) -> Callable[[CaseFacts, Book, datetime], Derived]:
+    """What several topics ask of the same facts, worked out once for each book and moment.
+
+    `derive` may depend on its three arguments only, and answers with what nobody changes. Its last
+    answer is kept on the case and goes with it; it counts for the same book and the same moment,
+    each by identity (one instant is another day in another offset). Threads that ask at once may
+    each work it out, and get the same.
+    """
+
+    @wraps(derive)
+    def answer(case: CaseFacts, book: Book, at: datetime) -> Derived:
+        kept = case.derived.get(derive)
+        if kept is None or kept[0] is not book or kept[1] is not at:
+            kept = (book, at, derive(case, book, at))
+            case.derived[derive] = kept
+        derived: Derived = kept[2]
+        return derived
+
+    return answer
 
 
 def _co_medication_order(taken: CoMedication) -> tuple[Any, ...]:

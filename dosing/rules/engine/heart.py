@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 from dosing.rules.engine.advice import Effect, Finding, raised
 from dosing.rules.engine.bands import asked, by_when, day_of, limits, reported, standing
-from dosing.rules.engine.facts import CaseFacts, EventKind, Observation
+from dosing.rules.engine.facts import CaseFacts, EventKind, Observation, once_a_question
 from dosing.rules.engine.kidney import LAST_STAGE, dysfunction
 from dosing.rules.engine.quantities import day, shown
 from dosing.rules.engine.rows import Band
@@ -109,8 +109,11 @@ def _risen_bnp(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[str, date
     return f"NT-proBNP {reported(newest, at)} is {limits(place.row)}{compared}", day_of(newest, at)
 
 
+@once_a_question
 def _repeatedly_high(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Observation, ...]:
     """The troughs of this treatment in the alarm bands, newest first, if they are many enough."""
     needed = book.index.numbers.get("HEART-HIGH-TROUGHS")
+    if needed is None:
+        return ()
     high = tuple(level for level in troughs(case, book, at) if alarm(values(level), book) in _HIGH)
-    return high if needed is not None and len(high) >= needed else ()
+    return high if len(high) >= needed else ()

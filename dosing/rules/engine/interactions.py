@@ -77,11 +77,11 @@ def grapefruit(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, 
     """S51: what is to be avoided beside tacrolimus, as long as it is taken."""
     found: tuple[Finding, ...] = ()
     for taken in case.co_medications:
-        if not taken.systemic or not is_taken(taken, at.date()):
-            continue
         for ingredient in taken.ingredients:
             rule = book.index.interactions.get((ingredient, "STARTED"))
             if rule is None or rule.act is not DoseAct.AVOID:
+                continue
+            if not taken.systemic or not is_taken(taken, at.date()):
                 continue
             found += raised(
                 book,
@@ -354,12 +354,13 @@ def _strong(event: Event, book: RuleBook, last_done: date | None) -> tuple[Findi
     """S41, S42, S43: early troughs, the early rise, the toxicity to watch for, while it is open."""
     first = book.index.series["STRONG-STARTED"][0]
     days = f"{first.earliest_day} to {first.latest_day}"
+    words, inputs = event.words, event.inputs
     return (
         raised(
             book,
             "INT-STRONG-TROUGHS",
-            f"{event.words}: check the trough within {days} days and often after that.",
-            inputs=event.inputs,
+            f"{words}: check the trough within {days} days and often after that.",
+            inputs=inputs,
             due_tests=next_test(
                 book, "STRONG-STARTED", event.on, "INT-STRONG-TROUGHS", last_done=last_done
             ),
@@ -368,16 +369,16 @@ def _strong(event: Event, book: RuleBook, last_done: date | None) -> tuple[Findi
         + raised(
             book,
             "INT-STRONG-RISE",
-            f"{event.words}: the level can rise rapidly and sharply early on, even after an "
-            "immediate reduction.",
-            inputs=event.inputs,
+            f"{words}: the level can rise rapidly and sharply early on, even after an immediate "
+            "reduction.",
+            inputs=inputs,
             rule=event.option,
         )
         + raised(
             book,
             "INT-STRONG-TOXICITY",
-            f"{event.words}: watch closely for neurotoxicity, nephrotoxicity and QT prolongation.",
-            inputs=event.inputs,
+            f"{words}: watch closely for neurotoxicity, nephrotoxicity and QT prolongation.",
+            inputs=inputs,
             rule=event.option,
         )
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fractions import Fraction
+from itertools import takewhile
 
 from dosing.rules.engine import doses
 from dosing.rules.engine.advice import DoseProposal, Effect, Finding, next_test, raised
@@ -21,7 +22,7 @@ from dosing.rules.engine.bands import (
     standing,
     undecided,
 )
-from dosing.rules.engine.facts import CaseFacts, EventKind, Observation
+from dosing.rules.engine.facts import CaseFacts, EventKind, Observation, once_a_question
 from dosing.rules.engine.quantities import day, months_after, round_down, shown
 from dosing.rules.engine.rows import DrugGroup
 from dosing.rules.engine.rulebook import RuleBook
@@ -67,6 +68,7 @@ def kidney(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]
     return _unclear(case, book, at) + _chronic(case, book, at)
 
 
+@once_a_question
 def dysfunction(case: CaseFacts, book: RuleBook, at: datetime) -> Dysfunction | None:
     """The gravest stage that is certain on tacrolimus: by creatinine, or as renal failure.
 
@@ -109,7 +111,7 @@ def _by_creatinine(case: CaseFacts, book: RuleBook, at: datetime) -> list[Dysfun
     if newest is None:
         return []
     found = []
-    for place, words in _places(newest, case, book, at):
+    for place, words in _creatinine_places(case, book, at):
         if place.finding in _ORDER:
             found.append(
                 Dysfunction(
@@ -123,17 +125,22 @@ def _by_creatinine(case: CaseFacts, book: RuleBook, at: datetime) -> list[Dysfun
     return found
 
 
-def _places(
-    newest: Observation, case: CaseFacts, book: RuleBook, at: datetime
-) -> list[tuple[Standing, str]]:
+@once_a_question
+def _creatinine_places(
+    case: CaseFacts, book: RuleBook, at: datetime
+) -> tuple[tuple[Standing, str], ...]:
     """Where the newest creatinine stands on each of the three scales, in words where it says so."""
-    said = values(newest)
-    absolute = standing(book.index.thresholds.get("creatinine", ()), said, book)
-    words = "" if absolute.row is None else f"{_creatinine(newest, at)} is {limits(absolute.row)}"
+    newest = case.newest(CREATININE, at)
+    if newest is None:
+        return ()
+    absolute = standing(book.index.thresholds.get("creatinine", ()), values(newest), book)
+    words = ""
+    if absolute.row is not None and absolute.finding:
+        words = f"{_creatinine(newest, at)} is {limits(absolute.row)}"
     found = [(absolute, words)]
     if _drawn_on_tacrolimus(newest, case, at):
         found += [*_against_baseline(newest, case, book, at), *_in_hours(newest, case, book, at)]
-    return found
+    return tuple(found)
 
 
 def _creatinine(newest: Observation, at: datetime) -> str:
@@ -179,11 +186,11 @@ def _in_hours(
     hours = book.index.numbers.get("KIDNEY-RISE-HOURS")
     if hours is None:
         return
+    first = newest.at - timedelta(seconds=int(hours * 3600))
     earlier = [
         seen
-        for seen in case.results(CREATININE, at)
-        if seen.comparator is None
-        and timedelta(0) < newest.at - seen.at <= timedelta(seconds=int(hours * 3600))
+        for seen in takewhile(lambda seen: seen.at >= first, case.results(CREATININE, at))
+        if seen.comparator is None and seen.at < newest.at
     ]
     if not earlier:
         return
@@ -193,6 +200,9 @@ def _in_hours(
         scaled(values(newest), Fraction(1), -lowest.canonical),
         book,
     )
+    if not place.finding:
+        yield place, ""
+        return
     rise = newest.canonical - lowest.canonical
     yield (
         place,
@@ -301,7 +311,7 @@ def _unclear(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ..
     found: tuple[Finding, ...] = ()
     creatinine, egfr = case.newest(CREATININE, at), case.newest(EGFR, at)
     if creatinine is not None and any(
-        place.undecided for place, _ in _places(creatinine, case, book, at)
+        place.undecided for place, _ in _creatinine_places(case, book, at)
     ):
         found += undecided(book, "KIDNEY-UNDECIDED", "Creatinine", creatinine, at)
     if egfr is not None and _low_filtration(egfr, case, book, at).undecided:
@@ -375,18 +385,18 @@ def _risen(
         return None
     drawn_on = day_of(newest, at)
     first = months_after(drawn_on, -int(months))
-    last = drawn_on - timedelta(days=int(days)) if settled else drawn_on
-    compared = [
+    settled_on = drawn_on - timedelta(days=int(days))
+    earlier = [
         seen
-        for seen in case.results(CREATININE, at)
+        for seen in takewhile(lambda seen: day_of(seen, at) >= first, case.results(CREATININE, at))
         if seen.comparator is None
-        and seen.canonical > 0
+        and seen.canonical.numerator > 0
         and seen.at < newest.at
-        and first <= day_of(seen, at) <= last
+        and (not settled or day_of(seen, at) <= settled_on)
     ]
-    if not compared:
+    if not earlier:
         return None
-    lowest = min(compared, key=_canonical)
+    lowest = min(earlier, key=_canonical)
     place = standing(
         book.index.thresholds.get("creatinine-rise", ()),
         scaled(values(newest), 100 / lowest.canonical, Fraction(-100)),

@@ -25,6 +25,17 @@ class Comparator(StrEnum):
     AT_LEAST = ">="
 
 
+def compared(value: Decimal | Fraction, limit: Decimal | Fraction) -> int:
+    """-1, 0 or 1: whether `value` is less than `limit`, the same or more. Exact.
+
+    By whole numbers, as every result is held against every band: Python's own comparison of a
+    Fraction, above all with a Decimal, takes several times as long.
+    """
+    (over, under), (limit_over, limit_under) = value.as_integer_ratio(), limit.as_integer_ratio()
+    left, right = over * limit_under, limit_over * under
+    return (left > right) - (left < right)
+
+
 def round_down(value: Fraction, step: Fraction) -> Fraction:
     """The greatest multiple of `step` that is not above `value` (cuts for an interaction, D17a)."""
     return value // step * step
@@ -41,8 +52,8 @@ def round_nearest(
 
     `lowest` and `highest` are caps that rounding never passes; None when no multiple lies between.
     """
-    below = round_down(value, step)
-    nearest = below if value - below <= step / 2 else below + step
+    steps, rest = divmod(value, step)
+    nearest = (steps if 2 * rest <= step else steps + 1) * step
     if lowest is not None and nearest < lowest:
         nearest = -(-lowest // step) * step
     if highest is not None and nearest > highest:
@@ -78,9 +89,14 @@ def day(on: date) -> str:
     return f"{on.day:02d}-{_MONTHS[on.month - 1]}-{on.year:04d}"
 
 
+_IN_EVERY_MONTH = 28
+
+
 def months_after(on: date, months: int) -> date:
     """The same day `months` later on the calendar, or the last day of a month that is too short."""
     years, month = divmod(on.year * 12 + on.month - 1 + months, 12)
+    if on.day <= _IN_EVERY_MONTH:
+        return date(years, month + 1, on.day)
     return date(years, month + 1, min(on.day, monthrange(years, month + 1)[1]))
 
 

@@ -17,6 +17,7 @@ from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.trough import last_trough_on
 
 _SERIES = "EVENT-RECHECK"
+_MOVING = frozenset({DrugGroup.CANNABIDIOL, DrugGroup.HCV_ANTIVIRAL})
 
 
 def after_switch(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
@@ -57,20 +58,19 @@ def after_stop(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, 
     if case.regimen is None:
         return ()
     code, index = "RECHECK-DRUG-STOPPED", book.index
-    members = index.groups.get(DrugGroup.CANNABIDIOL, {}) | index.groups.get(
-        DrugGroup.HCV_ANTIVIRAL, {}
-    )
     found: tuple[Finding, ...] = ()
     for drug in case.co_medications:
         ended = drug.stopped_on
         if ended is None or not drug.systemic or not _is_recent(ended, book, at):
             continue
-        now = taken_now(case, at)
+        now = taken_now(case, book, at)
         # What has an interaction of its own is followed there.
         moving = (
             name
             for name in drug.ingredients
-            if name in members and name not in now and (name, "STOPPED") not in index.interactions
+            if name not in now
+            and any(row.group in _MOVING for row in index.groups_of.get(name, ()))
+            and (name, "STOPPED") not in index.interactions
         )
         name = next(moving, None)
         if name is None:

@@ -6,6 +6,8 @@ from decimal import Decimal
 from enum import IntEnum, StrEnum
 from fractions import Fraction
 
+from dosing.rules.engine.quantities import compared
+
 
 class Severity(IntEnum):
     """STOP and WARN need an answer before signing, CAUTION an acknowledgement, the rest neither."""
@@ -136,11 +138,14 @@ class BoundedRow(Row):
 
     def holds(self, value: Fraction) -> bool:
         """Whether `value`, in the row's unit, lies in this stretch."""
-        above = self.low is None or value > self.low or (self.low_included and value == self.low)
-        below = (
-            self.high is None or value < self.high or (self.high_included and value == self.high)
-        )
-        return above and below
+        if self.low is not None:
+            above = compared(value, self.low)
+            if above < 0 or (above == 0 and not self.low_included):
+                return False
+        if self.high is None:
+            return True
+        below = compared(value, self.high)
+        return below < 0 or (below == 0 and self.high_included)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

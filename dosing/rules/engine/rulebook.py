@@ -84,9 +84,11 @@ class BookIndex:
         "factors",
         "findings",
         "groups",
+        "groups_of",
         "interactions",
         "limits",
         "local_targets",
+        "names",
         "numbers",
         "outcomes",
         "roundings",
@@ -121,6 +123,7 @@ class BookIndex:
         for item in sorted(book.baseline_items, key=_by_code):
             if item.enabled:
                 self.baseline.setdefault(item.finding, []).append(item)
+        self.names = {item.analyte: item.name for item in book.baseline_items}
         self.series: dict[str, list[DueTestRow]] = {}
         for test in sorted(book.due_tests, key=_by_number):
             if test.enabled:
@@ -136,6 +139,10 @@ class BookIndex:
         for member in book.drug_groups:
             if member.enabled:
                 self.groups.setdefault(member.group, {})[member.drug] = member
+        self.groups_of: dict[str, list[DrugGroupRow]] = {}
+        for members in self.groups.values():
+            for drug, row in members.items():
+                self.groups_of.setdefault(drug, []).append(row)
         self.thresholds: dict[str, list[ThresholdRow]] = {}
         for stretch in sorted(book.thresholds, key=_by_low):
             if stretch.enabled:

@@ -1,10 +1,10 @@
 """The tacrolimus level: is the sample a trough, and where does it stand (S27, S28)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from fractions import Fraction
+from typing import NamedTuple
 
 from dosing.rules.engine.advice import (
     Finding,
@@ -16,8 +16,9 @@ from dosing.rules.engine.facts import (
     CaseFacts,
     Observation,
     Regimen,
+    once_a_question,
 )
-from dosing.rules.engine.quantities import Comparator, day, shown
+from dosing.rules.engine.quantities import ZERO, Comparator, compared, day, shown
 from dosing.rules.engine.rows import Band, LevelWindowRow
 from dosing.rules.engine.rulebook import RuleBook
 
@@ -32,8 +33,7 @@ class Side(StrEnum):
     ABOVE = "ABOVE"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Range:
+class Range(NamedTuple):
     """All values a result may stand for; None is unbounded. An exact result has both ends equal."""
 
     low: Fraction | None
@@ -43,15 +43,17 @@ class Range:
 
     def below(self, limit: Fraction, *, or_at: bool = False) -> bool:
         """Whether every value is less than `limit` (or at it)."""
-        return self.high is not None and (
-            self.high < limit or (self.high == limit and (or_at or not self.high_in))
-        )
+        if self.high is None:
+            return False
+        order = compared(self.high, limit)
+        return order < 0 or (order == 0 and (or_at or not self.high_in))
 
     def above(self, limit: Fraction, *, or_at: bool = False) -> bool:
         """Whether every value is more than `limit` (or at it)."""
-        return self.low is not None and (
-            self.low > limit or (self.low == limit and (or_at or not self.low_in))
-        )
+        if self.low is None:
+            return False
+        order = compared(self.low, limit)
+        return order > 0 or (order == 0 and (or_at or not self.low_in))
 
 
 def values(level: Observation) -> Range:
@@ -61,7 +63,7 @@ def values(level: Observation) -> Range:
         return exactly(at)
     if level.comparator in (Comparator.LESS, Comparator.AT_MOST):
         closed = level.comparator is Comparator.AT_MOST
-        return Range(low=Fraction(0), low_in=True, high=at, high_in=closed)
+        return Range(low=ZERO, low_in=True, high=at, high_in=closed)
     closed = level.comparator is Comparator.AT_LEAST
     return Range(low=at, low_in=closed, high=None, high_in=False)
 
@@ -113,6 +115,7 @@ def troughs(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Observation,
     return tuple(level for level in levels(case, at) if is_trough(level, window))
 
 
+@once_a_question
 def newest_trough(case: CaseFacts, book: RuleBook, at: datetime) -> Observation | None:
     """The newest level that is a trough by its hours."""
     if case.regimen is None:
@@ -178,15 +181,17 @@ def high_since(case: CaseFacts, book: RuleBook, at: datetime, since: date) -> Ob
 
 def sample(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
     """S28: was the newest level drawn as a trough? If not, it changes no dose and is repeated."""
-    known = levels(case, at)
-    if not known or case.regimen is None:
+    newest = next(_levels(case, at), None)
+    if newest is None or case.regimen is None:
         return ()
-    newest = known[0]
-    words = level_words(newest, at)
     window = book.index.windows.get(case.regimen.formulation)
     hours = newest.hours_after_dose
     if window is None:
         return ()
+    trough = is_trough(newest, window)
+    if trough and hours is not None and window.valid_from_h <= hours <= window.valid_to_h:
+        return ()
+    words = level_words(newest, at)
     usual = f"{shown(window.valid_from_h)} to {shown(window.valid_to_h)} h"
     toxic = alarm(values(newest), book) is Band.TOXIC
     again = "Repeat the level." if toxic else "Repeat the draw immediately before the next dose."
@@ -199,13 +204,13 @@ def sample(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]
             "known, so it changes no dose. Record the time or repeat the draw "
             f"{allowed} after a dose."
         )
-    elif not is_trough(newest, window):
+    elif not trough:
         code = "SAMPLE-NOT-TROUGH"
         message = (
             f"The level {words} was drawn {shown(hours)} h after the dose and is not a trough "
             f"({allowed}): no dose is computed from it. {again}"
         )
-    elif not window.valid_from_h <= hours <= window.valid_to_h:
+    else:
         return raised(
             book,
             "SAMPLE-FLAGGED",
@@ -213,8 +218,6 @@ def sample(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]
             "usable, with this in mind.",
             inputs=(("hours_since_dose", shown(hours)),),
         )
-    else:
-        return ()
     return raised(
         book,
         code,
