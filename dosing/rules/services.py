@@ -355,7 +355,13 @@ def _for_all(by: Signature) -> None:
 
 
 def _locked_books() -> dict[int, RuleBook]:
-    return {row.pk: row for row in RuleBook.objects.select_for_update().order_by("pk")}
+    """Every book, locked until commit, as they stand once nobody else holds them.
+
+    Asked for anew: whoever waited for the locks does not see in the same query what was added
+    meanwhile.
+    """
+    list(RuleBook.objects.select_for_update().order_by("pk").values_list("pk"))
+    return {row.pk: row for row in RuleBook.objects.order_by("pk")}
 
 
 def _locked_draft(book: RuleBook) -> RuleBook:

@@ -2,12 +2,15 @@
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 
 from dosing.models import Assessment, Intent, Regimen
 from dosing.rules.engine.assess import ENGINE_VERSION
@@ -59,10 +62,19 @@ def made(patient: Patient) -> Assessment:
 
 def overwritten(table: str, pk: int, **columns: object) -> None:
     """Somebody with the database's own password changes a row."""
-    drop_triggers(connection)
     given = ", ".join(f"{name} = %s" for name in columns)
-    with connection.cursor() as cursor:
+    with open_database() as cursor:
         cursor.execute(f"UPDATE {table} SET {given} WHERE id = %s", [*columns.values(), pk])
+
+
+@contextmanager
+def open_database() -> Iterator[CursorWrapper]:
+    """A cursor that no trigger stops."""
+    connection.check_constraints()  # nothing of the test's own is pending
+    drop_triggers(connection)
+    with connection.cursor() as cursor:
+        yield cursor
+    connection.check_constraints()
     install_triggers(connection)
 
 
@@ -157,12 +169,10 @@ def test_what_cannot_be_read_is_the_cause(
 def changed_book(version: str = "2026-02") -> RuleBook:
     """The book in force with another guard on the dose, past every service and trigger."""
     book = RuleBook.objects.get(version=version)
-    drop_triggers(connection)
-    with connection.cursor() as cursor:
+    with open_database() as cursor:
         cursor.execute("UPDATE rules_finding SET severity = 'STOP' WHERE book_id = %s", [book.pk])
         # The digest too, so that this process reads the book anew.
         cursor.execute("UPDATE rules_rulebook SET sha256 = 'forged' WHERE id = %s", [book.pk])
-    install_triggers(connection)
     return RuleBook.objects.get(version=version)
 
 
@@ -181,11 +191,9 @@ def test_a_book_that_is_not_what_it_was_is_the_cause(patient: Patient) -> None:
 
 def test_a_book_whose_rows_cannot_be_read_is_the_cause(patient: Patient) -> None:
     assessment = made(patient)
-    drop_triggers(connection)
-    with connection.cursor() as cursor:
+    with open_database() as cursor:
         cursor.execute("UPDATE rules_finding SET severity = 'LOUD'")
         cursor.execute("UPDATE rules_rulebook SET sha256 = 'unread'")
-    install_triggers(connection)
     outcome = replay(Assessment.objects.get(pk=assessment.pk))
     assert (outcome.cause, outcome.words) == (Cause.BOOK_UNREADABLE, "LOUD is no severity.")
     with pytest.raises(ValueError, match="LOUD is no severity"):
