@@ -453,3 +453,27 @@ class ImpactDifference(models.Model):
     def sides(self) -> dict[str, Any]:
         """`old` and `new`: outcome, proposal, findings and due tests that the other lacks."""
         return cast("dict[str, Any]", json.loads(self.text))
+
+
+class StatementCount(models.Model):
+    """How many assessments of a clinic, made on one of its days, cited a statement.
+
+    Counted in the act that stores the assessment, so that it is exact, and proven from the stored
+    advices at any time (`statement_counts`): it is no evidence itself. One row a statement and day
+    is read at once, however many assessments there are.
+    """
+
+    clinic = models.ForeignKey(Clinic, on_delete=models.PROTECT, related_name="+")
+    on = models.DateField(help_text="the day of the assessments, in the clinic’s zone")
+    statement = models.CharField(max_length=8)
+    assessments = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("clinic", "statement", "on"), name="statement_count_one_a_day"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.statement} on {self.on}: {self.assessments}"

@@ -1,8 +1,9 @@
-"""Pages of dosing: assess, review, sign, hold, resume, stop, why, and the rule book."""
+"""Pages of dosing: assess, sign, hold, resume, stop, why; the protocol and its rule books."""
 
 from django.urls import path, re_path
 
 from dosing import views
+from dosing.reading import views as reading
 from dosing.companion import views as companion
 from dosing.governance import views as governance
 
@@ -29,7 +30,15 @@ urlpatterns = [
     path("rules/change/try/", governance.try_case, name="try-case"),
     path("rules/approvals/", governance.approvals, name="approvals"),
     re_path(r"^rules/approvals/(?P<code>[^/\x00]+)/$", governance.approval, name="approval"),
-    path("rules/", views.book, name="book"),
+    path("protocol/", reading.protocol_page, name="protocol"),
+    path("protocol/cases/<slug:name>/", reading.case, name="case"),
+    path("protocol/<slug:code>/", reading.statement, name="statement"),
+    path("rules/", reading.book, name="book"),
     # Without NUL, of which PostgreSQL cannot even be asked.
-    re_path(r"^rules/(?P<version>[^/\x00]+)/$", views.book, name="book-version"),
+    re_path(r"^rules/(?P<version>[^/\x00]+)/$", reading.book, name="book-version"),
+    re_path(
+        r"^rules/(?P<version>[^/\x00]+)/(?P<table>[^/\x00]+)/(?P<code>[^\x00]+)/$",
+        reading.row,
+        name="row",
+    ),
 ]

@@ -3,10 +3,8 @@
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
 from datetime import date, datetime
 from decimal import Decimal
-from enum import Enum
 from fractions import Fraction
 from typing import Any
 
@@ -47,11 +45,7 @@ from dosing.pages import (
     per_kg,
 )
 from dosing.rules.engine.quantities import shown
-from dosing.rules.engine.rows import Row, Severity
-from dosing.rules.engine.rulebook import RuleBook as EngineBook
-from dosing.rules.loading import engine_book
-from dosing.rules.models import RuleBook
-from dosing.rules.selectors import NoPublishedBook, published_book, published_version
+from dosing.rules.selectors import NoPublishedBook, published_book
 from dosing.selectors import (
     companion_orders_of,
     current_regimen,
@@ -683,60 +677,3 @@ def _dated(rows: list[dict[str, Any]], **words: Mapping[Any, Any]) -> list[dict[
         }
         for row in rows
     ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """One kind of row of the rule book as a table."""
-
-    key: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Row, tuple[str, ...]], ...]
-
-
-@require_safe
-@requires(Permission.READ_RULES)
-def book(request: HttpRequest, version: str | None = None) -> HttpResponse:
-    """A rule book to read: each row with its statements, its source and whether it acts."""
-    try:
-        row = RuleBook.objects.get(version=version) if version else published_version()
-    except RuleBook.DoesNotExist as error:
-        raise Http404 from error
-    except NoPublishedBook as error:
-        return render(request, "dosing/book.html", {"missing": error.message})
-    found = engine_book(row)
-    context = {
-        "row": row,
-        "book": found,
-        "sections": list(_sections(found)),
-        "versions": RuleBook.objects.defer("text").order_by("-version"),
-    }
-    return render(request, "dosing/book.html", context)
-
-
-_COMMON = {each.name for each in fields(Row)}
-
-
-def _sections(found: EngineBook) -> Iterator[Section]:
-    for each in fields(found):
-        rows = getattr(found, each.name) if each.init else None
-        if not isinstance(rows, tuple) or not rows:
-            continue
-        own = [column.name for column in fields(rows[0]) if column.name not in _COMMON]
-        yield Section(
-            key=each.name.replace("_", "-"),
-            title=each.name.replace("_", " ").capitalize(),
-            columns=tuple(name.replace("_", " ").capitalize() for name in own),
-            rows=tuple((row, tuple(_cell(getattr(row, name)) for name in own)) for row in rows),
-        )
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, Severity):
-        return value.name
-    if isinstance(value, Enum):
-        return str(value.value)
-    if isinstance(value, Decimal):
-        return format_decimal(value)
-    return str(value)

@@ -11,6 +11,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from dosing.api import routes as dosing
+from dosing.reading.api import routes as reading
 from dosing.companion.api import routes as companion
 from dosing.governance.api import routes as governance
 from monitoring.api import routes as monitoring
@@ -33,6 +34,7 @@ routes: list[tuple[str, type[Any], str]] = [
     *dosing,
     *companion,
     *governance,
+    *reading,
     *monitoring,
     *audit,
 ]

@@ -79,7 +79,7 @@ def routes(
 def sample(route: str) -> str:
     """A path that the route's pattern takes."""
     uuid = "3f2b8c1e-0000-4000-8000-000000000000"
-    values = {"uuid": uuid, "int": "1", "path": "x", "str": "x"}
+    values = {"uuid": uuid, "int": "1", "path": "x", "slug": "x", "str": "x"}
     assert set(values) <= set(get_converters())
     route = re.sub(
         r"\(\?P<\w+>((?:[^()]|\([^()]*\))*)\)",
@@ -167,6 +167,7 @@ UNTRACKED = {
     "audit.LedgerSubject": "repeats the entry's text, append-only and verified with it",
     "accounts.FailedPassword": "slows guessing down; anybody may cause one, so it is no evidence",
     "patients.FactsVersion": "a counter, not a fact",
+    "dosing.StatementCount": "counted from the stored assessments, and again at any time",
     "monitoring.Review": "when a patient was last looked at: made again by the next look",
     "monitoring.SweepRun": "an operational record that can be made again at any time",
     "dosing.ImpactRun": "what a draft would change: computed again at any time",
@@ -280,6 +281,7 @@ UNTRACKED_WRITES = {
     "ImpactDifference": "dosing/governance/impact.py",
     "Review": "monitoring/",
     "FactsVersion": "patients/services/facts.py",
+    "StatementCount": "dosing/services/counts.py",
     "FailedPassword": "tacroweb/accounts/brake.py",
 }
 

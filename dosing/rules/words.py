@@ -37,7 +37,7 @@ _QUANTITIES = {
     "qtcf-rise": "QTc (Fridericia), rise above the baseline",
     "creatinine-ratio": "Creatinine as a multiple of the own baseline",
     "creatinine-rise-48h": "Creatinine, rise within 48 h",
-    "creatinine-rise": "Creatinine, rise above the own baseline",
+    "creatinine-rise": "Creatinine, rise above its lowest value",
 }
 _WORDS = {
     "IR": "Immediate release",

@@ -14,6 +14,7 @@ from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.loading import engine_book
 from dosing.rules.selectors import approvals_changed, published_book, published_version
 from dosing.selectors import current_regimen
+from dosing.services.counts import count_statements
 from patients.models import FactsVersion, Patient
 from patients.selectors import Record, facts_number
 from tacroweb.audit.ledger import canonical, service
@@ -69,6 +70,7 @@ def assess_patient(*, patient: Patient, intent: Intent, at: datetime, by: Signat
         advice_text=canonical(casefile.encode_advice(advice)),
     )
     assessment.sign(by).save()
+    count_statements(assessment)
     return assessment
 
 

@@ -243,7 +243,17 @@ def test_the_wall_between_clinics_holds_in_the_browser(
 
 def test_the_other_pages_are_fit_for_everybody(sign_in: SignIn, check_page: CheckPage) -> None:
     page = sign_in("prescriber")
-    for path in ("patients/", "patients/upload/", "tasks/", "rules/", "audit/"):
+    for path in (
+        "patients/",
+        "patients/upload/",
+        "tasks/",
+        "rules/",
+        "rules/2026-02/interactions/AZOLES-STARTED/",
+        "protocol/",
+        "protocol/S40/",
+        "protocol/cases/voriconazole-started/",
+        "audit/",
+    ):
         page.goto(f"/{path}")
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         check_page(page, path.replace("/", "-").strip("-"))
