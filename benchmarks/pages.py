@@ -134,7 +134,7 @@ def with_levels(clinic: Any, count: int) -> uuid.UUID:
     return patient.public_id
 
 
-def fill(clinic: Any, count: int, *, like: uuid.UUID) -> None:
+def fill(clinic: Any, count: int, *, like: uuid.UUID, treated_every: int = 10) -> None:
     """So many patients more, past the services (this database is thrown away).
 
     Every tenth is on tacrolimus: regimen, order, assessment and task are copies of `like`'s.
@@ -182,7 +182,7 @@ def fill(clinic: Any, count: int, *, like: uuid.UUID) -> None:
             )
         )
         FactsVersion._base_manager.bulk_create(FactsVersion(patient=each) for each in patients)
-        treated = patients[::10]
+        treated = patients[::treated_every]
         assessments = [each.pk for each in copies(newest, treated)]
         regimens = [each.pk for each in copies(regimen, treated)]
         copies(order, treated, regimen_id=regimens, assessment_id=assessments)

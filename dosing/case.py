@@ -29,14 +29,17 @@ def case_of(
     intent: Intent | None = None,
     book: RuleBook | None = None,
     record: Record | None = None,
+    regimen: Regimen | None = None,
+    approvals: tuple[facts.LocalApproval, ...] | None = None,
     at: datetime,
 ) -> facts.CaseFacts:
     """The patient's facts as they stand, without what begins after `at`.
 
     Results replaced or withdrawn are left out, and so are facts entered in error. Without an
     intent: REVIEW for a patient on tacrolimus, else START. `book` (else the one in force) says
-    which drugs are inhibitors. `record` is given by a caller who has read it already. One query a
-    table, however many rows.
+    which drugs are inhibitors. `record`, `regimen` (the one that runs) and `approvals` (of the
+    clinic, for this book) are given by a caller who has read them already. One query a table,
+    however many rows.
     """
     book = book or published_book()
     record = record or record_of(patient)
@@ -46,12 +49,15 @@ def case_of(
         for row in record.drugs
         if row.planned or row.started_on is None or row.started_on <= today
     }
-    regimen = _regimen(patient, taken, book=book, at=at)
+    regimen = regimen or current_course(patient)
+    course = None if regimen is None else _regimen(regimen, patient, taken, book=book, at=at)
+    if approvals is None:
+        approvals = local_approvals(patient.clinic, book=book, at=at)
     return facts.CaseFacts(
-        intent=facts.Intent(intent or (Intent.REVIEW if regimen else Intent.START)),
+        intent=facts.Intent(intent or (Intent.REVIEW if course else Intent.START)),
         patient=_patient(patient),
         diagnosis=_diagnosis(patient),
-        regimen=regimen,
+        regimen=course,
         co_medications=tuple(taken.values()),
         # A quantity that the vocabulary file does not name is one that no rule reads.
         observations=tuple(
@@ -61,7 +67,21 @@ def case_of(
         ),
         events=tuple(_event(row) for row in record.events if row.started_on <= today),
         immunisations=tuple(_immunisation(row) for row in record.immunisations),
-        local_approvals=local_approvals(patient.clinic, book=book, at=at),
+        local_approvals=approvals,
+    )
+
+
+def reads_alike(old: RuleBook, new: RuleBook) -> bool:
+    """Whether both books make the same case of every record: they take the same drugs for
+    inhibitors, for as long."""
+
+    def inhibitors(book: RuleBook) -> set[str]:
+        return {drug for drug, held in book.index.drug_classes.items() if held[0] in INHIBITORS}
+
+    open_days = "INTERACTION-OPEN-DAYS"
+    return (
+        inhibitors(old) == inhibitors(new)
+        and old.index.numbers[open_days] == new.index.numbers[open_days]
     )
 
 
@@ -95,21 +115,20 @@ def _diagnosis(patient: Patient) -> facts.Diagnosis:
     )
 
 
+def current_course(patient: Patient) -> Regimen | None:
+    """The course that runs, active or held, with its orders."""
+    courses = Regimen.objects.filter(patient=patient).exclude(status=RegimenStatus.STOPPED)
+    return courses.prefetch_related("orders").first()
+
+
 def _regimen(
+    row: Regimen,
     patient: Patient,
     taken: dict[CoMedication, facts.CoMedication],
     *,
     book: RuleBook,
     at: datetime,
-) -> facts.Regimen | None:
-    row = (
-        Regimen.objects.filter(patient=patient)
-        .exclude(status=RegimenStatus.STOPPED)
-        .prefetch_related("orders")
-        .first()
-    )
-    if row is None:
-        return None
+) -> facts.Regimen:
     orders = sorted(row.orders.all(), key=lambda order: (order.since, order.pk))
     dose = orders[-1]
     return facts.Regimen(

@@ -1,7 +1,9 @@
 """Questions about patients, their facts and the vocabulary."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import TypeVar
 from uuid import UUID
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
@@ -18,9 +20,11 @@ from .models import (
     Immunisation,
     Observation,
     Patient,
+    PatientFact,
 )
 from .vocabulary import vocabulary
 
+F = TypeVar("F", bound=PatientFact)
 TACROLIMUS_LEVEL = "tacrolimus-trough"
 WEIGHT = "weight"
 HEIGHT = "height"
@@ -57,10 +61,10 @@ def diagnosis_of(patient: Patient) -> Diagnosis | None:
         return None
 
 
-def current_observations(patient: Patient) -> QuerySet[Observation]:
+def current_observations(*patients: Patient) -> QuerySet[Observation]:
     """The results that stand: not replaced, not withdrawn; newest first."""
     return (
-        Observation.objects.filter(patient=patient, withdrawn=False, replaced_by__isnull=True)
+        Observation.objects.filter(patient__in=patients, withdrawn=False, replaced_by__isnull=True)
         .select_related("analyte")
         .order_by("-drawn_at", "-id")
     )
@@ -80,25 +84,25 @@ def newest(patient: Patient, *keys: str) -> dict[str, Observation]:
     return {row.analyte.key: row for row in rows}
 
 
-def co_medications_of(patient: Patient) -> QuerySet[CoMedication]:
+def co_medications_of(*patients: Patient) -> QuerySet[CoMedication]:
     """Every drug recorded, taken now, planned or stopped; those not stopped first."""
     return (
-        CoMedication.objects.filter(patient=patient, withdrawn=False)
+        CoMedication.objects.filter(patient__in=patients, withdrawn=False)
         .select_related("drug")
         .order_by("stopped_on", "-started_on", "id")
     )
 
 
-def events_of(patient: Patient) -> QuerySet[ClinicalEvent]:
+def events_of(*patients: Patient) -> QuerySet[ClinicalEvent]:
     """The clinical events, newest first."""
-    return ClinicalEvent.objects.filter(patient=patient, withdrawn=False).order_by(
+    return ClinicalEvent.objects.filter(patient__in=patients, withdrawn=False).order_by(
         "-started_on", "-id"
     )
 
 
-def immunisations_of(patient: Patient) -> QuerySet[Immunisation]:
+def immunisations_of(*patients: Patient) -> QuerySet[Immunisation]:
     """The vaccines planned and given, newest record first."""
-    return Immunisation.objects.filter(patient=patient, withdrawn=False).order_by("-id")
+    return Immunisation.objects.filter(patient__in=patients, withdrawn=False).order_by("-id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +123,38 @@ def record_of(patient: Patient) -> Record:
         events=tuple(events_of(patient)),
         immunisations=tuple(immunisations_of(patient)),
     )
+
+
+def records_of(patients: Collection[Patient]) -> dict[int, Record]:
+    """The records of many patients by their key: one query a table, however many they are.
+
+    Analytes and drugs are read once and shared by the rows that name them.
+    """
+    results = _by_patient(
+        current_observations(*patients).select_related(None).prefetch_related("analyte")
+    )
+    drugs = _by_patient(co_medications_of(*patients).select_related(None).prefetch_related("drug"))
+    events, immunisations = (
+        _by_patient(events_of(*patients)),
+        _by_patient(immunisations_of(*patients)),
+    )
+    return {
+        patient.pk: Record(
+            results=tuple(results.get(patient.pk, ())),
+            drugs=tuple(drugs.get(patient.pk, ())),
+            events=tuple(events.get(patient.pk, ())),
+            immunisations=tuple(immunisations.get(patient.pk, ())),
+        )
+        for patient in patients
+    }
+
+
+def _by_patient(rows: QuerySet[F]) -> dict[int, list[F]]:
+    """The rows of each patient, in the order of the query."""
+    found: dict[int, list[F]] = {}
+    for row in rows:
+        found.setdefault(row.patient_id, []).append(row)
+    return found
 
 
 def facts_number(patient: Patient) -> int:
