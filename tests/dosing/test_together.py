@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from dosing.models import Assessment, DoseOrder, Factor, Intent, Regimen
+from dosing.models import Assessment, DoseOrder, Factor, Intent, Regimen, StatementCount
 from dosing.services import StaleAssessment, assess_patient, order_dose, start_regimen
+from dosing.services.counts import miscounts
 from patients.models import Patient
 from tacroweb.audit.signature import Signature
 from tests.dosing.conftest import PROGRAF, assessed, prescription, started
-from tests.factories import NOW, a_patient, a_signature, recorded
+from tests.factories import NOW, a_clinic, a_patient, a_signature, recorded, takes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -106,3 +107,19 @@ def test_an_assessment_never_bears_the_number_of_facts_it_did_not_read() -> None
     for made in (each for each in results if isinstance(each, Assessment)):
         read = [each for each in made.case["observations"] if each["analyte"] == "potassium"]
         assert made.facts_version == base + len(read)
+
+
+def test_of_four_who_assess_at_once_at_one_clinic_each_is_counted() -> None:
+    clinic = a_clinic()
+    patients = [a_patient(clinic) for _ in range(4)]
+    takes(patients[0], "voriconazole", NOW.date())
+    takes(patients[1], "rifampin", NOW.date())
+    by = a_signature(clinic)
+
+    def assesses(patient: Patient) -> Callable[[], Assessment]:
+        return lambda: assess_patient(patient=patient, intent=Intent.START, at=NOW, by=by)
+
+    results = at_once(*map(assesses, patients))
+    assert all(isinstance(each, Assessment) for each in results), results
+    assert StatementCount.objects.get(clinic=clinic, statement="S1").assessments == 4
+    assert list(miscounts()) == []
