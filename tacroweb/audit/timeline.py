@@ -21,6 +21,7 @@ from dosing.models import (
     SignedCompanion,
     SignedOrder,
 )
+from dosing.rules.models import RuleBook
 from patients.models import CoMedication, Observation, Patient
 from tacroweb.accounts.models import ApiToken, Clinic, Membership, User
 from tacroweb.numbers import format_decimal
@@ -80,7 +81,7 @@ Change = tuple[str, str | None, str | None]
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
-    """One row that an act wrote: what it is, whether it is new, each field old and new."""
+    """One row that an act wrote: what it is, new or removed, each field old and new."""
 
     title: str
     is_new: bool
@@ -88,6 +89,7 @@ class RowChange:
     href: str = ""
     link: str = ""
     titled: frozenset[str] = frozenset()
+    is_removed: bool = False
 
     @property
     def brief(self) -> tuple[Change, ...]:
@@ -256,7 +258,11 @@ def _history_rows(
     related = _related(tracked, [*rows, *befores.values()])
     for row in rows:
         old = befores.get(row.before)
-        yield row.pk, _row_change(tracked, fields, row, old, related)
+        if row.history_type == "-":
+            title = _title(tracked, row, related)
+            yield row.pk, RowChange(title, False, (), is_removed=True)
+        else:
+            yield row.pk, _row_change(tracked, fields, row, old, related)
 
 
 Related = Mapping[type[models.Model], Mapping[Any, models.Model]]
@@ -282,6 +288,8 @@ def _readable(model: type[models.Model]) -> QuerySet[Any]:
         return Assessment.objects.only("pk", "at")
     if model is Regimen:
         return Regimen.objects.select_related("patient")
+    if model is RuleBook:
+        return RuleBook.objects.defer("text")
     return model._base_manager.all()
 
 

@@ -49,6 +49,7 @@ from tacroweb.accounts.services import end_role
 from tacroweb.audit import ledger
 from tacroweb.audit.models import LedgerEntry
 from tacroweb.audit.signature import Signature, UnsignedWrite
+from tacroweb.audit.timeline import in_words
 from tacroweb.audit.verify import verify
 from tests.factories import NOW, a_person, a_signature, by_system, for_all
 
@@ -199,6 +200,19 @@ def test_a_row_is_added_and_removed_with_its_history(draft: RuleBook, editor: Ha
     assert (last.history_type, last.history_change_reason) == ("-", "No use.")
     assert diff(published_book(), engine_book(draft)) == ()
     assert verify().breaks == ()
+
+
+def test_the_audit_tells_the_acts_on_a_draft_in_words(draft: RuleBook, editor: Hand) -> None:
+    changed(draft, by=editor)
+    remove_row(row=row_of(draft, "MAX-MG-PER-DAY"), by=editor)
+    removed, edited = LedgerEntry.objects.select_related("chain").order_by("-pk")[:2]
+    (line, other) = in_words([removed, edited])
+    assert [(row.title, row.is_removed, row.changes) for row in line.rows] == [
+        ("Number: MAX-MG-PER-DAY", True, ())
+    ]
+    assert [(row.is_removed, row.changes) for row in other.rows] == [
+        (False, (("Value", "10", "12"),))
+    ]
 
 
 def test_an_act_on_a_row_needs_a_reason_and_a_sound_value(draft: RuleBook, editor: Hand) -> None:
