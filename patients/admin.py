@@ -12,8 +12,10 @@ from import_export.instance_loaders import ModelInstanceLoader
 
 from tacroweb.accounts.access import Access, access_of
 from tacroweb.accounts.admin import SignedAdmin, SignedForm
+from tacroweb.accounts.exchange import TableResource, table_resource
+from tacroweb.accounts.history import plain
 from tacroweb.accounts.roles import Permission
-from tacroweb.accounts.tables import SeenForm, TableAdmin, TableResource, table_resource
+from tacroweb.accounts.tables import SeenForm, TableAdmin
 from tacroweb.audit.signature import Signature
 from tacroweb.fields import DecimalTextField
 
@@ -21,6 +23,7 @@ from .models import Analyte, AnalyteUnit, Drug
 from .services import add_unit, save_analyte, save_drug
 from .vocabulary import plain_unit
 
+FACTORS = ("factor_numerator", "factor_denominator")
 LIMITS = ("plausible_low", "plausible_high", "reference_low", "reference_high")
 
 
@@ -146,7 +149,9 @@ class AnalyteAdmin(VocabularyAdmin):
     )
     list_filter = ("limits_origin", "limits_approved", "canonical_unit")
     ordering = ("name",)
-    list_display = ("name", "key", "loinc", "canonical_unit", *LIMITS, "limits_approved")
+    list_display = (
+        "name", "key", "loinc", "canonical_unit", *map(plain, LIMITS), "limits_approved",
+    )  # fmt: skip
     search_fields = ("name", "key", "loinc")
     fields = ("key", "canonical_unit", "accepted", *AnalyteForm.Meta.fields, "reason", "seen")
     readonly_fields = ("key", "canonical_unit", "accepted")
@@ -208,7 +213,7 @@ class UnitAdmin(VocabularyAdmin):
     resource = table_resource(UnitResource, AnalyteUnit, UnitForm.Meta.fields, ("analyte", "unit"))
     list_filter = ("analyte",)
     ordering = ("analyte__name", "unit")
-    list_display = ("analyte", "unit", "factor_numerator", "factor_denominator", "source")
+    list_display = ("analyte", "unit", *map(plain, FACTORS), "source")
     list_select_related = ("analyte",)
     search_fields = ("analyte__name", "unit")
 

@@ -4,8 +4,8 @@ A book’s own life (review, approval, publication) has pages of its own. Every 
 reason, signed for the installation: rule books belong to no clinic.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,8 +21,6 @@ from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from dosing.rules import models as rules
-from dosing.rules import words
 from dosing.rules.forms import (
     BesideFormSet,
     ReasonedRowForm,
@@ -38,7 +36,18 @@ from dosing.rules.importing import (
     parted,
     row_resource,
 )
-from dosing.rules.loading import engine_row
+from dosing.rules.listing import (
+    APPROVAL,
+    BOUNDS,
+    COMMON,
+    ENDS,
+    ORIGIN,
+    SHOWN,
+    STANDING,
+    Beside,
+    Shown,
+    named,
+)
 from dosing.rules.models import TABLES, RuleBook, RuleBookStatus, RuleRow
 from dosing.rules.selectors import newest_version
 from dosing.rules.services import add_row, edit_row, remove_row
@@ -51,10 +60,6 @@ from tacroweb.fields import show_error
 from tacroweb.refusals import Refusal
 
 WORKBENCH = "dosing:workbench"
-ORIGIN = ("statements", "origin", "source", "citations", ("reviewed_by", "reviewed_on"))
-STANDING = ("enabled", "needs_local_approval")
-COMMON = ("statements", "origin", "source", "citations", "reviewed_by", "reviewed_on", *STANDING)
-ENDS = (("low", "low_included"), ("high", "high_included"))
 
 
 def working_book() -> RuleBook | None:
@@ -62,184 +67,6 @@ def working_book() -> RuleBook | None:
     order = (RuleBookStatus.DRAFT, RuleBookStatus.IN_REVIEW, RuleBookStatus.PUBLISHED)
     found = {book.status: book for book in RuleBook.objects.defer("text").filter(status__in=order)}
     return next((found[status] for status in order if status in found), None)
-
-
-# What a list shows of a row, as people say it
-
-
-def _said(name: str, order: str, say: Callable[[Any], str]) -> Callable[[RuleRow], str]:
-    @admin.display(description=name, ordering=order)
-    def said(row: RuleRow) -> str:
-        return say(engine_row(row))
-
-    said.__name__ = name.replace(" ", "_")
-    return said
-
-
-STRETCH = _said("stretch", "low", words.stretch)
-AMOUNT = _said("value", "value", lambda row: words.amount(row.value, row.unit))
-DOSE = _said("dose", "low", lambda row: words.span(row.low, row.high, row.unit))
-SHARE = _said("share", "numerator", lambda row: _share(row.numerator, row.denominator))
-VALID = _said(
-    "a trough", "valid_from_h", lambda row: words.span(row.valid_from_h, row.valid_to_h, "h")
-)
-USABLE = _said(
-    "usable", "usable_from_h", lambda row: words.span(row.usable_from_h, row.usable_to_h, "h")
-)
-STRENGTH = _said("strength", "strength_mg", lambda row: words.amount(row.strength_mg, "mg"))
-
-
-@admin.display(description="local approval", ordering="needs_local_approval")
-def WAITS(row: RuleRow) -> str:  # noqa: N802  # one of the columns above
-    return "needed" if row.needs_local_approval else ""
-
-
-def _share(numerator: int | None, denominator: int | None) -> str:
-    return "" if numerator is None else f"{numerator}/{denominator}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
-    """Rows that are edited on the page of another: those of `model` with `column` as `of` says.
-
-    Of the same table they are the row's siblings; they are added on pages of their own.
-    """
-
-    model: type[RuleRow]
-    title: str
-    column: str
-    of: str
-    fields: tuple[Any, ...]
-    may_add: bool = False
-
-    def of_row(self, row: RuleRow | None) -> QuerySet[Any]:
-        """The rows beside this one."""
-        if row is None or row.pk is None:
-            return self.model.objects.none()
-        found: QuerySet[Any] = self.model.objects.filter(book=row.book).select_related("book")
-        if self.column:
-            found = found.filter(**{self.column: getattr(row, self.of)})
-        if isinstance(row, self.model):
-            found = found.exclude(pk=row.pk)
-        return found.order_by(*SHOWN[rules_table(self.model)].order)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """How a table is listed."""
-
-    columns: tuple[Any, ...] = ()
-    filters: tuple[str, ...] = ()
-    order: tuple[str, ...] = ("code",)
-    beside: tuple[Beside, ...] = ()
-
-
-def _named(fields: Iterable[Any]) -> Iterator[str]:
-    """The names in a list of fields, some of which share a line."""
-    for each in fields:
-        yield from (each,) if isinstance(each, str) else each
-
-
-def rules_table(model: type[RuleRow]) -> str:
-    """The name of the table as books and the engine know it."""
-    return next(name for name, each in TABLES.items() if each is model)
-
-
-def _siblings(model: type[RuleRow], title: str, column: str, *fields: Any) -> tuple[Beside, ...]:
-    return (Beside(model=model, title=title, column=column, of=column, fields=fields),)
-
-
-_BOUNDS = ("low", "low_included", "high", "high_included", "unit")
-SHOWN: dict[str, Shown] = {
-    "findings": Shown(columns=("severity",), filters=("severity",)),
-    "numbers": Shown(columns=(AMOUNT,)),
-    "ratios": Shown(columns=(SHARE,)),
-    "starting_doses": Shown(columns=("basis", DOSE)),
-    "level_bands": Shown(
-        columns=(STRETCH, "band"),
-        order=("low", "high", "code"),
-        beside=_siblings(rules.LevelBand, "The other bands", "", *_BOUNDS, "band", "enabled"),
-    ),
-    "level_windows": Shown(columns=("formulation", VALID, USABLE)),
-    "dose_steps": Shown(
-        columns=("side", STRETCH, SHARE),
-        filters=("side",),
-        order=("side", "low", "code"),
-        beside=_siblings(
-            rules.DoseStep, "The other steps of this side", "side", *_BOUNDS,
-            "numerator", "denominator", "enabled",
-        ),
-    ),
-    "roundings": Shown(columns=("act", "mode")),
-    "strengths": Shown(columns=("formulation", "form", STRENGTH), filters=("formulation",)),
-    "drug_classes": Shown(
-        columns=("drug", "seed_class", "label_class", "fda_class"),
-        filters=("seed_class", "label_class", "fda_class"),
-        order=("drug",),
-    ),
-    "drug_groups": Shown(
-        columns=("group", "drug", "factor"), filters=("group",), order=("group", "drug")
-    ),
-    "interactions": Shown(
-        columns=("drugs", "change", "effect", "act", SHARE, "severity"),
-        filters=("change", "effect", "act", "severity"),
-        beside=(
-            Beside(
-                model=rules.ModifyingFactor,
-                title="Modifying factors, each with its own action",
-                column="interaction",
-                of="code",
-                fields=(("code", "drug"), "factor", "action", *ORIGIN, STANDING),
-                may_add=True,
-            ),
-        ),
-    ),
-    "modifying_factors": Shown(
-        columns=("interaction", "drug", "factor", "action"), order=("interaction", "code")
-    ),
-    "hold_drugs": Shown(columns=("drug",), order=("drug",)),
-    "drug_notes": Shown(columns=("drug", "change", "note"), filters=("change",), order=("drug",)),
-    "thresholds": Shown(
-        columns=("quantity", STRETCH, "finding"),
-        filters=("quantity",),
-        order=("quantity", "low", "code"),
-        beside=_siblings(
-            rules.Threshold, "The other stretches of this quantity", "quantity", *_BOUNDS,
-            "finding", "enabled",
-        ),
-    ),
-    "local_targets": Shown(columns=("stage", "option")),
-    "baseline_items": Shown(
-        columns=("name", "analyte", "look_back_days", "finding"), filters=("finding",)
-    ),
-    "due_tests": Shown(
-        columns=("series", "number", "analyte", "earliest_day", "due_day", "latest_day"),
-        filters=("series",),
-        order=("series", "number"),
-        beside=_siblings(
-            rules.DueTest, "The other tests of this series", "series",
-            "number", "analyte", "earliest_day", "due_day", "latest_day", "enabled",
-        ),
-    ),
-    "schedules": Shown(
-        columns=("analyte", "phase", "condition", "every_days", "grace_days", "finding"),
-        filters=("phase", "analyte"),
-        order=("analyte", "phase", "code"),
-        beside=_siblings(
-            rules.Schedule, "The other phases of this test", "analyte",
-            "phase", "condition", "every_days", "grace_days", "enabled",
-        ),
-    ),
-    "contraindications": Shown(columns=("kind", "name", "finding"), filters=("kind",)),
-    "vaccines": Shown(columns=("atc", "name"), order=("atc",)),
-    "companion_regimens": Shown(
-        columns=("regimen", "step", "drug", "route", DOSE),
-        filters=("regimen", "drug"),
-        order=("regimen", "step"),
-    ),
-    "outcomes": Shown(columns=("measure", "value", "unit", "patients"), filters=("measure",)),
-    "citations": Shown(columns=("title", "identifier", "read"), filters=("read",)),
-}  # fmt: skip
 
 
 # Filters
@@ -329,7 +156,7 @@ class BesideInline(admin.options.InlineModelAdmin):  # type: ignore[type-arg]
             self.model,
             form=form,
             formset=self.formset,
-            fields=list(_named(self.beside.fields)),
+            fields=list(named(self.beside.fields)),
             formfield_callback=field_of,
             extra=0,
             can_delete=self.beside.may_add,
@@ -440,7 +267,7 @@ class RuleRowAdmin(TableAdmin):
     # One row
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        own: list[Any] = [name for name in self.own if name not in _BOUNDS[:-1]]
+        own: list[Any] = [name for name in self.own if name not in BOUNDS[:-1]]
         if "low_included" in self.own:
             own += ENDS
         elif "low" in self.own:
@@ -620,7 +447,7 @@ def _admin_of(table: str, model: type[RuleRow]) -> type[RuleRowAdmin]:
             "own": own,
             "resource": resource,
             "ordering": shown.order,
-            "list_display": ("code", *shown.columns, "statements", "origin", "enabled", WAITS),
+            "list_display": ("code", *shown.columns, "statements", "origin", "enabled", APPROVAL),
             "list_filter": (BookFilter, *shown.filters, "origin", *STANDING, StatementFilter),
             "search_fields": ("code", "source", "statements", "citations", *texts),
         },

@@ -22,7 +22,7 @@ from dosing.rules.models import (
 )
 from dosing.rules.selectors import lint_of
 from dosing.rules.services import add_row, edit_row
-from tacroweb.accounts.tables import TableResource, table_resource
+from tacroweb.accounts.exchange import TableResource, table_resource
 from tacroweb.audit.models import LedgerSubject
 from tacroweb.audit.signature import Signature
 

@@ -15,6 +15,7 @@ from dosing.rules.models import (
     TABLES,
     Citation,
     DrugClass,
+    Finding,
     Interaction,
     LevelBand,
     RuleBook,
@@ -276,6 +277,15 @@ def test_an_overlap_is_shown_by_the_linter_before_the_file_is_taken(
     page = send(editor, LevelBand, [mended])
     assert remarks.new == page.context["outcome"].remarks.mended
     assert "Mended" in text_of(page)
+
+
+def test_what_a_file_softens_is_named_before_it_is_taken(editor: Client, draft: RuleBook) -> None:
+    row = next(row for row in exported(editor, Finding) if row["severity"] == "STOP")
+    page = send(editor, Finding, [row | {"severity": "INFO"}])
+    told = [found.message for found in page.context["outcome"].remarks.new]
+    assert any(row["code"] in message for message in told), told
+    assert "Stop" in text_of(page)
+    assert "Info" in text_of(page)
 
 
 def test_rows_that_would_be_no_book_are_shown_as_such(editor: Client, draft: RuleBook) -> None:
