@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from monitoring.models import MonitoringTask, TaskStatus
-from monitoring.selectors import overdue, tasks_of
+from monitoring.selectors import overdue, panel_of, tasks_of
 from monitoring.services import NOTE_LENGTH, cancel_task
 from tacroweb.accounts.access import access_of
 from tacroweb.accounts.roles import Permission
@@ -23,6 +23,7 @@ class TaskSerializer(serializers.ModelSerializer[MonitoringTask]):
 
     patient = serializers.UUIDField(source="patient.public_id", read_only=True)
     analyte = serializers.CharField(source="analyte.key", read_only=True)
+    panel = serializers.SerializerMethodField()
     statements = serializers.ListField(source="why", child=serializers.CharField(), read_only=True)
     overdue = serializers.SerializerMethodField()
     assessment = serializers.UUIDField(source="assessment.public_id", read_only=True)
@@ -33,6 +34,7 @@ class TaskSerializer(serializers.ModelSerializer[MonitoringTask]):
             "id",
             "patient",
             "analyte",
+            "panel",
             "statements",
             "earliest_on",
             "due_on",
@@ -45,6 +47,10 @@ class TaskSerializer(serializers.ModelSerializer[MonitoringTask]):
             "closing_note",
         ]
         read_only_fields = fields
+
+    def get_panel(self, task: MonitoringTask) -> str:
+        """What it is usually measured with, such as "Electrolytes"; "" where nothing is named."""
+        return panel_of(task.analyte.key)
 
     def get_overdue(self, task: MonitoringTask) -> bool:
         return task.status == TaskStatus.OPEN and task.latest_on < timezone.localdate()

@@ -1,7 +1,6 @@
 """Keeping the tasks of a patient in step with what the protocol asks for."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -18,7 +17,7 @@ from dosing.rules.selectors import approvals_changed, published_version
 from dosing.selectors import current_regimen
 from dosing.services import advise, assess_patient
 from monitoring.models import MonitoringTask, Review, TaskStatus
-from monitoring.selectors import open_tasks
+from monitoring.selectors import by_number, open_tasks
 from patients.models import Analyte, FactsVersion, Observation, Patient
 from patients.selectors import current_observations
 from tacroweb.audit.ledger import service
@@ -80,13 +79,8 @@ def _sample(tests: list[DueTest]) -> Sample:
         earliest=earliest,
         due=max(earliest, min(latest, *(test.due for test in tests))),
         latest=latest,
-        statements=", ".join(sorted(statements, key=_by_number)),
+        statements=", ".join(sorted(statements, key=by_number)),
     )
-
-
-def _by_number(statement: str) -> tuple[int, str]:
-    digits = re.search(r"[0-9]+", statement)
-    return (int(digits.group()) if digits else 0, statement)
 
 
 @service("Tasks reviewed")
@@ -304,18 +298,35 @@ def cancel_task(*, task: MonitoringTask, at: datetime, by: Signature) -> Monitor
     Raises `ValidationError` without a reason or with one of more than 300 characters, `TaskClosed`
     when the task is not open any more.
     """
+    return cancel_tasks(tasks=[task], at=at, by=by)[0]
+
+
+@service("Tasks cancelled")
+def cancel_tasks(
+    *, tasks: Collection[MonitoringTask], at: datetime, by: Signature
+) -> list[MonitoringTask]:
+    """Cancel tests of one patient that will not be done, all for the reason in `by`, or none.
+
+    Each is signed by itself and the protocol reopens none of them. Raises as `cancel_task` does,
+    and `ValueError` for tasks of two patients or for none.
+    """
     reason = by.reason.strip()
     if not reason:
-        raise ValidationError({"reason": "Say why this test will not be done."})
+        raise ValidationError({"reason": "Say why this will not be done."})
     if len(reason) > NOTE_LENGTH:
         raise ValidationError({"reason": f"Say it in {NOTE_LENGTH} characters."})
-    # A review of the patient at the same moment would write the task as it read it: one waits.
-    FactsVersion.objects.select_for_update().get(patient=task.patient_id)
-    task = MonitoringTask.objects.select_related("patient", "analyte", "assessment").get(pk=task.pk)
-    if task.status != TaskStatus.OPEN:
-        raise TaskClosed(
-            f"This task is closed already ({task.get_status_display().lower()}): nothing changed."
-        )
-    task.cancelled_by_id = by.actor_id
-    _cancel(task, reason, at=at, by=by)
-    return task
+    (patient,) = {task.patient_id for task in tasks}
+    # A review of the patient at the same moment would write the tasks as it read them: one waits.
+    FactsVersion.objects.select_for_update().get(patient=patient)
+    rows = list(
+        MonitoringTask.objects.filter(pk__in=[task.pk for task in tasks])
+        .select_related("patient", "analyte", "assessment")
+        .order_by("pk")
+    )
+    if closed := [row for row in rows if row.status != TaskStatus.OPEN]:
+        named = ", ".join(f"{row.analyte} ({row.get_status_display().lower()})" for row in closed)
+        raise TaskClosed(f"Closed already: {named}. Nothing changed.")
+    for row in rows:
+        row.cancelled_by_id = by.actor_id
+        _cancel(row, reason, at=at, by=by)
+    return rows

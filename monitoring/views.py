@@ -1,4 +1,7 @@
-"""The clinic's open tasks, and cancelling one."""
+"""The clinic's open tasks by patient and visit, and cancelling one or all of a visit."""
+
+import re
+from itertools import groupby
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -11,22 +14,35 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from monitoring.forms import CancelForm
-from monitoring.models import TaskStatus
-from monitoring.selectors import counts, due_this_week, due_today, overdue, tasks_of
-from monitoring.services import cancel_task
+from monitoring.models import MonitoringTask, TaskStatus
+from monitoring.selectors import (
+    counts,
+    due_this_week,
+    due_today,
+    overdue,
+    patients_with,
+    tasks_of,
+    visits_with,
+)
+from monitoring.services import cancel_task, cancel_tasks
 from patients.banner import banner_of
 from tacroweb.accounts.access import access_of, requires
 from tacroweb.accounts.roles import Permission
 from tacroweb.fields import show_error
 from tacroweb.refusals import Refusal
 
-A_PAGE = 50
+A_PAGE = 25  # patients
+A_NUMBER = re.compile("[0-9]{1,18}")
+A_VISIT = 100  # more tests than the protocol knows
 
 
 @require_safe
 @requires(Permission.READ_PATIENTS)
 def tasks(request: HttpRequest) -> HttpResponse:
-    """The open tasks of the clinic, longest due first; `?due=` overdue, today or week."""
+    """The clinic's patients with open tasks, longest due first; `?due=` overdue, today or week.
+
+    Of each patient the visits are shown at which such a task is to be done.
+    """
     clinic = access_of(request).clinic
     today = timezone.localdate()
     found = counts(clinic, today=today)
@@ -39,14 +55,18 @@ def tasks(request: HttpRequest) -> HttpResponse:
     due = request.GET.get("due", "")
     if due not in choices:
         raise Http404("There is no such list of tasks.")
-    page = Paginator(
-        tasks_of(clinic).filter(choices[due][1]).order_by("due_on", "patient_id", "pk"), A_PAGE
-    ).get_page(request.GET.get("page"))
+    which = choices[due][1]
+    page = Paginator(patients_with(clinic, which), A_PAGE).get_page(request.GET.get("page"))
+    listed = visits_with(clinic, which, patients=list(page), today=today)
     return render(
         request,
         "monitoring/tasks.html",
         {
             "page": page,
+            "visits": [
+                (patient, list(own))
+                for patient, own in groupby(listed, key=lambda visit: visit.patient)
+            ],
             "today": today,
             "due": due,
             "heading": choices[due][0],
@@ -59,27 +79,50 @@ def tasks(request: HttpRequest) -> HttpResponse:
 @requires(Permission.WORK_TASKS)
 def cancel(request: HttpRequest, task: int) -> HttpResponse:
     """Cancel one task with a reason."""
+    return _cancel(request, [get_object_or_404(tasks_of(access_of(request).clinic), pk=task)])
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Permission.WORK_TASKS)
+def cancel_visit(request: HttpRequest) -> HttpResponse:
+    """Cancel the tasks that `?task=` names, all of one patient, with one reason."""
+    named = set(request.GET.getlist("task"))
+    if not named or len(named) > A_VISIT or not all(map(A_NUMBER.fullmatch, named)):
+        raise Http404("There is no such visit.")
+    rows = list(tasks_of(access_of(request).clinic).filter(pk__in=named).order_by("pk"))
+    if len(rows) < len(named) or len({row.patient_id for row in rows}) != 1:
+        raise Http404("There is no such visit.")
+    return _cancel(request, rows)
+
+
+def _cancel(request: HttpRequest, rows: list[MonitoringTask]) -> HttpResponse:
     access = access_of(request)
-    row = get_object_or_404(tasks_of(access.clinic), pk=task)
+    patient = rows[0].patient
     form = CancelForm(request.POST or None)
     if form.is_valid():
+        at, by = timezone.now(), access.sign(form.cleaned_data["reason"])
         try:
-            cancel_task(task=row, at=timezone.now(), by=access.sign(form.cleaned_data["reason"]))
+            if len(rows) == 1:
+                cancel_task(task=rows[0], at=at, by=by)
+            else:
+                cancel_tasks(tasks=rows, at=at, by=by)
         except (Refusal, ValidationError) as error:
             show_error(form, error)
         else:
-            messages.success(request, f"Cancelled: {row.analyte} of {row.patient}.")
-            return redirect("chart", patient=row.patient.public_id)
+            what = f"{rows[0].analyte}" if len(rows) == 1 else f"{len(rows)} tests"
+            messages.success(request, f"Cancelled: {what} of {patient}.")
+            return redirect("chart", patient=patient.public_id)
     today = timezone.localdate()
-    chart = reverse("chart", args=[row.patient.public_id])
     return render(
         request,
         "monitoring/cancel.html",
         {
             "form": form,
-            "task": row,
-            "today": today,
-            "banner": banner_of(row.patient, today=today, href=chart),
+            "tasks": rows,
+            "patient": patient,
+            "banner": banner_of(
+                patient, today=today, href=reverse("chart", args=[patient.public_id])
+            ),
         },
         status=400 if form.errors else 200,
     )

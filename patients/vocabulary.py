@@ -13,6 +13,32 @@ from tacroweb.numbers import parse_decimal
 
 FILE = Path(__file__).with_name("vocabulary.toml")
 STORED_PLACES = Decimal("0.000001")
+# What is usually measured together, under the name that people order it by, in the order of a
+# laboratory's report.
+PANELS: dict[str, tuple[str, ...]] = {
+    "Tacrolimus": ("tacrolimus-trough",),
+    "Blood count with differential": (
+        "wbc",
+        "neutrophils",
+        "lymphocytes",
+        "eosinophils",
+        "haemoglobin",
+        "haematocrit",
+        "mcv",
+        "platelets",
+    ),
+    "Renal function": ("creatinine", "bun", "egfr"),
+    "Electrolytes": ("potassium", "magnesium", "calcium", "calcium-ionised"),
+    "Liver tests": ("alt", "ast", "alp", "bilirubin", "albumin"),
+    "Glucose and HbA1c": ("glucose", "hba1c"),
+    "Lipids": ("cholesterol", "ldl", "hdl", "triglycerides"),
+    "Blood pressure": ("systolic-bp", "diastolic-bp"),
+    "Weight and height": ("weight", "height"),
+    "Lung function": ("spo2", "fvc-percent", "dlco-percent", "six-minute-walk"),
+    "Quality of life": ("quality-of-life",),
+    "Heart": ("qtcf", "lvef", "nt-probnp"),
+    "Inflammation": ("crp", "ferritin"),
+}
 _VACCINE_CODE = re.compile(r"J07[A-Z]{2}[0-9]{2}")
 
 

@@ -10,6 +10,7 @@ from django.db.models import OuterRef, Q, Subquery
 
 from dosing.checks import NEEDS_ANSWER
 from dosing.models import Assessment, DoseOrder, Meaning, Regimen, RegimenStatus, SignedOrder
+from dosing.rules.engine.rows import Severity
 from dosing.selectors import ON_THERAPY
 from patients.models import Patient
 from tacroweb.accounts.models import Clinic
@@ -75,16 +76,19 @@ def _waiting(assessment: Assessment, order: DoseOrder | None) -> Waiting:
         advice["findings"] = [
             each for each in advice["findings"] if not _asks_for_a_hold(each["proposal"])
         ]
+    asking = [
+        each
+        for each in advice["findings"]
+        if (each["code"], each["message"]) not in answered
+        and (each["severity"] in NEEDS_ANSWER or _carries(each, proposal))
+    ]
+    # The page shows the first ones: what stops the drug, what the proposal rests on, the others.
+    asking.sort(key=lambda each: (each["severity"] != Severity.STOP, not _carries(each, proposal)))
     return Waiting(
         patient=assessment.patient,
         dose=_dose_words(order),
         proposal=_proposal_words(proposal),
-        findings=tuple(
-            each
-            for each in advice["findings"]
-            if (each["code"], each["message"]) not in answered
-            and (each["severity"] in NEEDS_ANSWER or _carries(each, proposal))
-        ),
+        findings=tuple(asking),
         since=assessment.at,
     )
 

@@ -85,7 +85,7 @@ def test_the_demo_is_a_working_clinic_and_a_second_run_changes_nothing(
     assert said["Okafor"].proposal is None
     due = worklist(first, today=timezone.localdate(timezone=first.zone))
     assert due.counts.overdue >= 1
-    assert "Novák" in {task.patient.family_name for task in due.tasks}
+    assert "Novák" in {visit.patient.family_name for visit in due.visits}
     assert MonitoringTask.objects.filter(status=TaskStatus.DONE).count() > 20
 
     # What the chart tells is evidence: signed, chained and reproducible.

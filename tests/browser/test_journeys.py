@@ -266,6 +266,30 @@ def test_the_other_pages_are_fit_for_everybody(sign_in: SignIn, check_page: Chec
         page.go_back()
 
 
+def test_the_tests_of_a_visit_are_one_line_that_unfolds_and_is_cancelled_with_one_reason(
+    sign_in: SignIn, check_page: CheckPage
+) -> None:
+    page = sign_in("nurse")
+    due = page.locator("#due tbody").filter(has_text="NOVÁK")
+    due.locator("summary").click()
+    expect(due.get_by_text("White cells")).to_be_visible()
+    check_page(page, "worklist")
+    page.goto("/tasks/?due=overdue")
+    visit = page.get_by_role("row").filter(has_text="Blood count with differential")
+    visit.locator("summary").first.click()
+    expect(visit.get_by_text("Neutrophils").first).to_be_visible()
+    check_page(page, "tasks")
+    visit.get_by_role("link", name=re.compile("Cancel all [0-9]+ tests of")).first.click()
+    expect(page.get_by_role("listitem").filter(has_text="White cells")).to_be_visible()
+    page.get_by_role("button", name=re.compile("Cancel these")).click()
+    check_page(page, "cancel-unanswered")
+    page.get_by_label("Why will this not be done?").fill("Drawn at the family doctor")
+    page.get_by_role("button", name=re.compile("Cancel these")).click()
+    expect(page.get_by_role("status")).to_contain_text("Cancelled: ")
+    expect(page.locator("#tasks")).not_to_contain_text("White cells")
+    check_page(page, "chart")
+
+
 def test_the_list_of_patients_narrows_while_one_types(
     sign_in: SignIn, check_page: CheckPage
 ) -> None:

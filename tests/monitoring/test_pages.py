@@ -9,7 +9,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from monitoring.models import MonitoringTask, TaskStatus
-from monitoring.selectors import counts, open_tasks, worklist
+from monitoring.selectors import Counts, counts, open_tasks, worklist
 from monitoring.services import cancel_task, review_patient
 from patients.models import Patient
 from tacroweb.accounts.models import Clinic, User
@@ -58,8 +58,8 @@ def test_the_worklist_counts_and_lists_what_is_due_longest_due_first(clinic: Cli
     started(a_clinic(), 9)
     today = timezone.localdate(timezone=clinic.zone)
     found = worklist(clinic, today=today)
-    assert [task.pk for task in found.tasks] == [late.pk, now.pk, soon.pk]
-    assert (found.counts.overdue, found.counts.today, found.counts.week) == (1, 1, 1)
+    assert [visit.tests for visit in found.visits] == [(late,), (now,), (soon,)]
+    assert found.counts == Counts(overdue=1, today=1, week=1, patients=3)
     assert found.more == 0
     assert worklist(clinic, today=today, limit=1).more == 2
 
@@ -71,7 +71,7 @@ def test_worklist_and_counts_take_three_queries_whatever_the_rows(
     for _ in range(2):
         started(clinic, 9)
         with django_assert_num_queries(2):
-            [(str(task.patient), str(task.analyte)) for task in worklist(clinic, today=today).tasks]
+            [(str(visit.patient), visit.words) for visit in worklist(clinic, today=today).visits]
         with django_assert_num_queries(1):
             counts(clinic, today=today)
 
@@ -152,6 +152,7 @@ def test_the_api_lists_filters_and_cancels(clinic: Clinic, nurse: User) -> None:
         "id": late.pk,
         "patient": str(late.patient.public_id),
         "analyte": "tacrolimus-trough",
+        "panel": "Tacrolimus",
         "statements": ["S23"],
         "earliest_on": late.earliest_on.isoformat(),
         "due_on": late.due_on.isoformat(),

@@ -84,6 +84,17 @@ def dose(patient: Patient, total: str, *, at: datetime) -> DoseOrder:
     return start_regimen(patient=patient, product=product, **act)
 
 
+def serum_tested(patient: Patient, *, days: int = 1) -> None:
+    """The serum tests that the protocol warns of when they are overdue, done so many days ago."""
+    for analyte, value, unit in (
+        ("creatinine", "0.8", "mg/dL"),
+        ("bun", "14", "mg/dL"),
+        ("potassium", "4.2", "mmol/L"),
+        ("magnesium", "2.0", "mg/dL"),
+    ):
+        recorded(patient, analyte, value, unit, ago(days))
+
+
 def hold(patient: Patient, *, at: datetime) -> None:
     """Hold tacrolimus for an infection."""
     regimen = current_regimen(patient)

@@ -18,7 +18,7 @@ from tacroweb.accounts.roles import Role
 from tacroweb.accounts.services import grant_role
 from tacroweb.home import waiting_for_a_decision
 from tests.factories import a_clinic, a_patient, a_person, by_system, takes
-from tests.roof.conftest import ago, dose, hold, on_tacrolimus, reviewed, trough
+from tests.roof.conftest import ago, dose, hold, on_tacrolimus, reviewed, serum_tested, trough
 
 Browse = Callable[..., Client]
 
@@ -85,6 +85,7 @@ def test_no_number_of_answered_findings_hides_a_patient_who_waits(clinic: Clinic
     for _ in range(4):
         answered = on_tacrolimus(clinic)
         takes(answered, "sirolimus", ago(3).date(), at=ago(3))
+        serum_tested(answered, days=2)
         dose(answered, "2", at=ago(1))
         reviewed(answered)
     assert [row.patient for row in waiting_for_a_decision(clinic, limit=1)] == [waits]
@@ -217,6 +218,7 @@ def test_a_hold_that_stands_waits_for_nothing(clinic: Clinic, browse: Browse) ->
         at=ago(2),
         by=by_system(clinic),
     )
+    serum_tested(patient)
     reviewed(patient)
     client = browse(Role.PRESCRIBER)
     assert "Hold tacrolimus" in text_of(client)
