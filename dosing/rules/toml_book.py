@@ -5,7 +5,6 @@ from dataclasses import MISSING, fields
 from datetime import date
 from decimal import Decimal
 from enum import Enum
-from functools import cache
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -44,8 +43,9 @@ def read(text: str) -> RuleBook:
         rows = tables.get(name, [])
         if not isinstance(rows, list):
             raise ValueError(f"{name}: must be an array of tables, [[{name}]]")
+        of_row = get_type_hints(row_class[0])
         given[name] = tuple(
-            _row(row_class[0], row, f"{name}[{number}]") for number, row in enumerate(rows)
+            _row(row_class[0], of_row, row, f"{name}[{number}]") for number, row in enumerate(rows)
         )
     return RuleBook(**given)
 
@@ -81,10 +81,9 @@ def _written(value: object) -> str:
     return f'"{str(value).translate(_ESCAPED)}"'
 
 
-def _row(row_class: type[Row], row: object, path: str) -> Row:
+def _row(row_class: type[Row], hints: dict[str, Any], row: object, path: str) -> Row:
     if not isinstance(row, dict):
         raise ValueError(f"{path}: must be a table")
-    hints = _hints(row_class)
     if unknown := sorted(set(row) - set(hints)):
         raise ValueError(f"{path}.{unknown[0]}: unknown key")
     given: dict[str, Any] = {}
@@ -94,11 +93,6 @@ def _row(row_class: type[Row], row: object, path: str) -> Row:
         elif each.default is MISSING:
             raise ValueError(f"{path}.{each.name}: is required")
     return row_class(**given)
-
-
-@cache
-def _hints(row_class: Any) -> dict[str, Any]:
-    return get_type_hints(row_class)
 
 
 def _value(kind: Any, value: object, path: str) -> object:
