@@ -14,6 +14,7 @@ _ASSESSMENT = f"{_OF_PATIENT}assessments/<uuid:assessment>/"
 urlpatterns = [
     path(f"{_OF_PATIENT}assess/", views.assess, name="assess"),
     path(_ASSESSMENT, views.assessment, name="assessment"),
+    path(f"{_ASSESSMENT}replay/", views.replay_assessment, name="replay"),
     path(f"{_ASSESSMENT}review/", views.review, name="review"),
     path(f"{_ASSESSMENT}sign/", views.sign, name="sign"),
     path(f"{_OF_PATIENT}target/", views.target, name="target"),

@@ -44,8 +44,9 @@ from dosing.pages import (
     patient_or_404,
     per_kg,
 )
+from dosing.rules.engine.assess import ENGINE_VERSION
 from dosing.rules.engine.quantities import shown
-from dosing.rules.selectors import NoPublishedBook, published_book
+from dosing.rules.selectors import NoPublishedBook, published_book, published_version
 from dosing.selectors import (
     companion_orders_of,
     current_regimen,
@@ -580,6 +581,26 @@ def why(request: HttpRequest, patient: uuid.UUID, order: uuid.UUID) -> HttpRespo
         "replay": replay(made),
     }
     return render(request, "dosing/why.html", context)
+
+
+@require_safe
+@requires(Permission.READ_PATIENTS, Permission.READ_AUDIT)
+def replay_assessment(
+    request: HttpRequest, patient: uuid.UUID, assessment: uuid.UUID
+) -> HttpResponse:
+    """One stored assessment put to its own rule book again: the same bytes, or what differs."""
+    person = patient_or_404(request, patient)
+    made = assessment_or_404(person, assessment)
+    advice = made.advice
+    context = of_patient(person, at=timezone.now()) | {
+        "assessment": made,
+        "advice": advice,
+        "findings": [finding_card(each, advice["proposal"]) for each in advice["findings"]],
+        "replay": replay(made),
+        "engine": ENGINE_VERSION,
+        "in_force": published_version(),
+    }
+    return render(request, "dosing/replay.html", context)
 
 
 def _stored_answer(stored: Mapping[str, str] | None) -> str:

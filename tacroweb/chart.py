@@ -11,7 +11,7 @@ from typing import Any
 from dosing.checks import AnswerReason, questions
 from dosing.models import CompanionOrder, CompanionUnit, DoseOrder, Regimen, RegimenStatus
 from dosing.rules.engine import trough
-from dosing.rules.engine.advice import Advice, DueTest, Finding
+from dosing.rules.engine.advice import NOT_APPROVED, Advice, DueTest, Finding
 from dosing.rules.engine.facts import LOCAL_ROUTES, TACROLIMUS_LEVEL
 from dosing.rules.engine.facts import Observation as Level
 from dosing.rules.engine.quantities import Comparator, shown
@@ -212,20 +212,20 @@ def answered_in(order: DoseOrder | None) -> dict[tuple[str, str], str]:
     return words
 
 
-def finding_card(found: Finding, book: RuleBook, proposal: Any) -> dict[str, Any]:
+def finding_card(found: Finding, proposal: Any) -> dict[str, Any]:
     """A finding as the page component shows it, without a proposal that stands above it already.
 
     Of the inputs only the measured ones that the message does not say itself stand beside it.
     """
-    row = book.index.findings.get(found.code)
+    source = found.source.removesuffix(NOT_APPROVED)
     return {
         "code": found.code,
         "severity": found.severity.name,
         "statements": found.statements,
         "message": found.message,
-        "source": found.source.removesuffix(" Needs local approval."),
+        "source": source,
         "origin": found.origin,
-        "needs_local_approval": row is not None and row.needs_local_approval,
+        "needs_local_approval": source != found.source,
         "inputs": [
             (key, value)
             for key, value in found.inputs
@@ -253,18 +253,22 @@ class Tiers:
 
     critical: tuple[dict[str, Any], ...]
     warning: tuple[dict[str, Any], ...]
+    advice: tuple[dict[str, Any], ...]
     info: tuple[dict[str, Any], ...]
     baseline: tuple[dict[str, Any], ...]
     gate: tuple[dict[str, Any], ...]
     answered: tuple[dict[str, Any], ...]
 
 
+_TIERS = {Severity.CAUTION: "warning", Severity.ADVISE: "advice", Severity.INFO: "info"}
+
+
 def tiers(advice: Advice, book: RuleBook, order: DoseOrder | None) -> Tiers:
-    """STOP and WARN are critical, CAUTION is a warning, ADVISE and INFO are for information."""
+    """STOP and WARN are critical, CAUTION is a warning, ADVISE is advice, INFO for information."""
     cards: dict[str, list[dict[str, Any]]] = {}
     answers = answered_in(order)
     for found in advice.findings:
-        card = finding_card(found, book, advice.proposal)
+        card = finding_card(found, advice.proposal)
         if answer := answers.get((found.code, found.message)):
             tier = "answered"
             card["answer"] = answer
@@ -279,9 +283,9 @@ def tiers(advice: Advice, book: RuleBook, order: DoseOrder | None) -> Tiers:
         elif found.severity >= Severity.WARN:
             tier = "critical"
         else:
-            tier = "warning" if found.severity is Severity.CAUTION else "info"
+            tier = _TIERS[found.severity]
         cards.setdefault(tier, []).append(card)
-    names = ("critical", "warning", "info", "baseline", "gate", "answered")
+    names = ("critical", "warning", "advice", "info", "baseline", "gate", "answered")
     return Tiers(**{name: tuple(cards.get(name, ())) for name in names})
 
 
