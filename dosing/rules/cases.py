@@ -17,6 +17,7 @@ from dosing.rules import casefile
 from dosing.rules.engine.assess import assess
 from dosing.rules.engine.rows import Severity
 from dosing.rules.engine.rulebook import RuleBook
+from patients.vocabulary import vocabulary
 
 FOLDER = Path(__file__).parents[2] / "tests" / "cases"
 INDEX = Path(__file__).with_name("exercised.json")
@@ -191,7 +192,7 @@ def expectations(expect: Mapping[str, Any]) -> Iterator[str]:
         yield f"The outcome is {expect['outcome']}."
     for analyte, (first, last) in expect.get("due_within_days", {}).items():
         span = f"{first} days" if first == last else f"{first} to {last} days"
-        yield f"{analyte} is due {span} after the moment of the case."
+        yield f"{_test(analyte)} is due {span} after the moment of the case."
 
 
 def departures(expect: Mapping[str, Any], advice: Mapping[str, Any]) -> Iterator[str]:
@@ -224,7 +225,7 @@ def departures(expect: Mapping[str, Any], advice: Mapping[str, Any]) -> Iterator
         )
         if not any(first <= day <= last for day in days):
             found = ", ".join(map(str, days)) or "never"
-            yield f"{analyte} is due in days: {found}."
+            yield f"{_test(analyte)} is due in days: {found}."
 
 
 def _proposal_departures(
@@ -252,6 +253,11 @@ def _proposal_words(proposal: Mapping[str, Any] | None) -> str:
     total = proposal.get("total_daily_mg")
     text = f"{words} {total} mg/day" if total else words
     return f"{text} ({doses[0]} mg and {doses[1]} mg)" if all(doses) else text
+
+
+def _test(analyte: str) -> str:
+    known = vocabulary().analyte(analyte)
+    return known.name if known else analyte
 
 
 def _number(statement: str) -> tuple[int, str]:

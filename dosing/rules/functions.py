@@ -19,30 +19,48 @@ ENGINE = Path(assess.__file__).parent
 UNKNOWN = "\0"
 # The same for a part of an f-string: the rest of it still has to match.
 SOME_PART = "\2"
-# `row.finding`: the code stands in that column of a table. What of the index holds which table.
+# `row.finding`: the code stands in that column of a table. What of the index holds which table, and
+# the column by which it is looked up there.
 FINDING_OF_ROW = "\1"
 INDEXED = {
-    "baseline": "baseline_items",
-    "schedules": "schedules",
-    "thresholds": "thresholds",
-    "contraindications": "contraindications",
+    "baseline": ("baseline_items", "finding"),
+    "schedules": ("schedules", "finding"),
+    "thresholds": ("thresholds", "quantity"),
+    "contraindications": ("contraindications", "name"),
 }
 _AnyFunction = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """A table in which a function looks for rows: all of them, or those with a key in `column`."""
+
+    table: str
+    column: str
+    keys: frozenset[str] = frozenset()
+
+    def finding(self, code: str, book: RuleBook) -> bool:
+        """Whether a row found there names the finding `code`."""
+        return any(
+            getattr(row, "finding", "") == code
+            and (not self.keys or getattr(row, self.column) in self.keys)
+            for row in book.tables()[self.table]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
     """One function of the engine that raises findings.
 
-    `codes` is what it raises, `tables` those whose `finding` column names a code for it, `topics`
-    the questions of `assess.TOPICS` that reach it.
+    `codes` is what it raises, `looked` the tables whose `finding` column names a code for it,
+    `topics` the questions of `assess.TOPICS` that reach it.
     """
 
     name: str
     summary: str
     topics: tuple[str, ...]
     codes: frozenset[str]
-    tables: tuple[str, ...]
+    looked: tuple[Looked, ...]
 
     def raises(self, code: str, book: RuleBook) -> bool:
         """Whether the finding `code` of this book is one of its."""
@@ -52,12 +70,7 @@ class Function:
             if SOME_PART in each
         ):
             return True
-        if FINDING_OF_ROW not in self.codes:
-            return False
-        tables = book.tables()
-        return any(
-            getattr(row, "finding", "") == code for name in self.tables for row in tables[name]
-        )
+        return any(each.finding(code, book) for each in self.looked)
 
     @property
     def resolved(self) -> bool:
@@ -155,7 +168,7 @@ class _Engine:
                 summary=summary,
                 topics=tuple(topic for topic, inside in reached.items() if owner in inside),
                 codes=frozenset(codes),
-                tables=self._tables(owner) if FINDING_OF_ROW in codes else (),
+                looked=self._looked_up(owner) if FINDING_OF_ROW in codes else (),
             )
 
     def _deciders(
@@ -283,25 +296,35 @@ class _Engine:
                 return {FINDING_OF_ROW}
         return {UNKNOWN}
 
-    def _tables(self, owner: str) -> tuple[str, ...]:
+    def _looked_up(self, owner: str) -> tuple[Looked, ...]:
         """The tables that `owner` reads through the book's index, or else its callers."""
         waiting, seen = [owner], {owner}
         while waiting:
-            found = {
-                INDEXED[inner.attr]
-                for name in waiting
-                for inner in ast.walk(self.defined[name][1])
-                if isinstance(inner, ast.Attribute)
-                and inner.attr in INDEXED
-                and isinstance(inner.value, ast.Attribute)
-                and inner.value.attr == "index"
-            }
+            found = {looked for name in waiting for looked in self._looked_up_in(name)}
             if found:
-                return tuple(sorted(found))
+                return tuple(sorted(found, key=lambda each: (each.table, sorted(each.keys))))
             callers = {caller for name in waiting for caller, _ in self.calls.get(name, ())}
             waiting = sorted(callers - seen)
             seen |= callers
         return ()
+
+    def _looked_up_in(self, owner: str) -> Iterator[Looked]:
+        """`index.thresholds.get("egfr")` looks for one key, `index.thresholds` for every row."""
+        keys: dict[int, ast.expr] = {}
+        for node in ast.walk(self.defined[owner][1]):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="get", value=held), args=[key, *_]):
+                    keys[id(held)] = key
+                case ast.Subscript(value=held, slice=key):
+                    keys[id(held)] = key
+        for node in ast.walk(self.defined[owner][1]):
+            match node:
+                case ast.Attribute(attr=attr, value=ast.Attribute(attr="index")) if attr in INDEXED:
+                    table, column = INDEXED[attr]
+                    asked = keys.get(id(node))
+                    words = set() if asked is None else self.words(asked, owner, ())
+                    told = frozenset() if UNKNOWN in words else frozenset(words)
+                    yield Looked(table=table, column=column, keys=told)
 
     def _topics(self) -> list[str]:
         module = self.modules["assess"]

@@ -273,8 +273,13 @@ def test_the_code_of_a_finding_is_followed_to_its_words() -> None:
 def test_what_the_source_does_not_say_matches_nothing() -> None:
     (elsewhere,) = (each for each in functions.read(ENGINE) if each.name == "other.elsewhere")
     assert not elsewhere.resolved
-    assert elsewhere.tables == ("baseline_items", "thresholds")
+    assert [(each.table, set(each.keys)) for each in elsewhere.looked] == [
+        ("baseline_items", set()),
+        ("thresholds", {"potassium"}),
+    ]
     assert elsewhere.raises("BASE-CBC", book())
+    assert elsewhere.raises("POTASSIUM-HIGH", book())
+    assert not elsewhere.raises("MAGNESIUM-LOW", book())
     assert not elsewhere.raises("INT-AZOLE-STARTED", book())
 
 
@@ -322,8 +327,8 @@ def test_a_departure_from_what_is_expected_is_told() -> None:
         "The outcome is ADVICE.",
         "The proposal is a change to 1.0 mg/day (0.5 mg and 0.5 mg).",
         "The proposal is a change to 1.0 mg/day (0.5 mg and 0.5 mg).",
-        "tacrolimus-trough is due in days: 2.",
-        "weight is due in days: never.",
+        "Tacrolimus level is due in days: 2.",
+        "Weight is due in days: never.",
     ]
     assert list(cases.departures({"proposal": None}, answer | {"proposal": None})) == []
     assert list(
