@@ -18,7 +18,7 @@ from django.db.models import Q, QuerySet
 from django.forms.formsets import DELETION_FIELD_NAME
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 
 from dosing.rules.forms import (
@@ -69,6 +69,13 @@ def working_book() -> RuleBook | None:
     return next((found[status] for status in order if status in found), None)
 
 
+def listed_book(request: HttpRequest) -> RuleBook | None:
+    """The book that a list was asked for, else the one that is being worked on."""
+    if not (version := request.GET.get("book")):
+        return working_book()
+    return RuleBook.objects.defer("text").filter(version=version).first()
+
+
 # Filters
 
 
@@ -78,28 +85,24 @@ class BookFilter(admin.SimpleListFilter):
     title = "rule book"
     parameter_name = "book"
 
-    def __init__(self, *args: Any) -> None:
-        self.working = working_book()
-        super().__init__(*args)
+    def __init__(self, request: HttpRequest, *args: Any) -> None:
+        self.listed = listed_book(request)
+        super().__init__(request, *args)
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         books = RuleBook.objects.defer("text").order_by("-pk")
         return [(book.version, f"{book} · {book.get_status_display().lower()}") for book in books]
 
-    def shown(self) -> str:
-        """The version whose rows are listed."""
-        return self.value() or (self.working.version if self.working else "")
-
     def choices(self, changelist: Any) -> Iterator[Any]:
         for version, title in self.lookup_choices:
             yield {
-                "selected": version == self.shown(),
+                "selected": self.listed is not None and version == self.listed.version,
                 "query_string": changelist.get_query_string({self.parameter_name: version}),
                 "display": title,
             }
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(book__version=self.shown())
+        return queryset.filter(book=self.listed)
 
 
 class StatementFilter(admin.SimpleListFilter):
@@ -210,7 +213,7 @@ class RuleRowAdmin(TableAdmin):
     own: list[str]  # the columns that only this table has
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = self.model.objects.select_related("book")
+        rows: QuerySet[Any] = super().get_queryset(request).select_related("book")
         return rows
 
     def signed(self, request: HttpRequest, reason: str) -> Signature:
@@ -231,7 +234,7 @@ class RuleRowAdmin(TableAdmin):
     def notice(self, request: HttpRequest, book: RuleBook | None) -> dict[str, str]:
         """Why the rows of this book can or cannot be edited, and where to go."""
         if book is None:
-            return {"notice": "There is no rule book yet."}
+            return {"notice": "There is no such rule book."}
         draft, link, text = open_draft(), _workbench(), "Open a draft"
         status = book.get_status_display().lower()
         if book.status == RuleBookStatus.DRAFT:
@@ -254,13 +257,10 @@ class RuleRowAdmin(TableAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        version = request.GET.get("book")
-        book = (
-            RuleBook.objects.defer("text").filter(version=version).first()
-            if version
-            else working_book()
-        )
-        title = f"{str(self.opts.verbose_name_plural).capitalize()} of rule book {book}"
+        self.check_address(request)
+        book = listed_book(request)
+        of = f" of rule book {book}" if book else ""
+        title = f"{str(self.opts.verbose_name_plural).capitalize()}{of}"
         context = {**self.notice(request, book), "title": title, **(extra_context or {})}
         return super().changelist_view(request, context)
 
@@ -385,8 +385,7 @@ class RuleRowAdmin(TableAdmin):
     # Files
 
     def file_name(self, request: HttpRequest) -> str:
-        book = request.GET.get("book") or working_book()
-        return f"{self.table.replace('_', '-')}-{book}".replace("/", "-")
+        return f"{self.table.replace('_', '-')}-{listed_book(request) or 'none'}"
 
     def barred(self, request: HttpRequest) -> str:
         if open_draft() is not None:
@@ -416,6 +415,8 @@ def _asked(formset: Any) -> Iterator[tuple[Callable[..., Any], RuleRow]]:
     """What the rows beside ask for: each with the service that does it."""
     for form in formset.initial_forms:
         if form in formset.deleted_forms:
+            if form.missed:  # which is not checked of a row that goes
+                raise Refusal(f"{form.instance}: {form.missed}")
             yield remove_row, form.instance
         elif form.differs:
             yield edit_row, form.instance
@@ -427,10 +428,7 @@ def _asked(formset: Any) -> Iterator[tuple[Callable[..., Any], RuleRow]]:
 
 
 def _workbench() -> str:
-    try:
-        return reverse(WORKBENCH)
-    except NoReverseMatch:
-        return ""
+    return reverse(WORKBENCH)
 
 
 def _admin_of(table: str, model: type[RuleRow]) -> type[RuleRowAdmin]:
@@ -472,7 +470,8 @@ class RuleBookAdmin(HistoryAdmin):
     change_form_template = "admin/table_form.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return RuleBook.objects.defer("text").select_related("based_on")
+        books: QuerySet[Any] = super().get_queryset(request).defer("text")
+        return books.select_related("based_on")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.core import signing
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -136,6 +136,15 @@ class HistoryAdmin(ByRole):
         return None
 
     log_change = log_addition
+
+    def check_address(self, request: HttpRequest) -> None:
+        """Refuse an address with NUL, of which PostgreSQL cannot even be asked."""
+        if any("\x00" in value for value in request.GET.values()):
+            raise BadRequest("The address has a character that no row can have.")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        self.check_address(request)
+        return super().get_queryset(request)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

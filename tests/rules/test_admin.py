@@ -220,6 +220,21 @@ def test_one_book_is_listed_at_a_time(editor: Client, draft: RuleBook) -> None:
     assert none.status_code == 200
 
 
+def test_an_address_that_no_database_can_be_asked_is_refused(
+    editor: Client, draft: RuleBook
+) -> None:
+    for query in ("book=%00", "statement=%00", "origin=%00", "q=%00"):
+        assert editor.get(f"{at(Interaction, 'changelist')}?{query}").status_code == 400
+        assert editor.get(f"{at(Interaction, 'export')}?{query}").status_code == 400
+    odd = '?book=2026"%0d%0aX-Header:1'
+    file = editor.post(f"{at(Interaction, 'export')}{odd}", {"format": 0, "resource": 0})
+    assert file["Content-Disposition"] == 'attachment; filename="interactions-none.csv"'
+    for pk in ("%00", "x", str(10**30)):
+        assert (
+            editor.get(at(Interaction, "history", 1).replace("/1/", f"/{pk}/")).status_code == 302
+        )
+
+
 def test_a_list_says_stretches_and_shares_as_people_do(editor: Client, draft: RuleBook) -> None:
     listed = text_of(editor.get(f"{at(Threshold, 'changelist')}?quantity=potassium"))
     assert "to below" in listed
@@ -360,6 +375,20 @@ def test_factors_are_edited_beside_their_interaction_all_or_nothing(
     removed = editor.post(address, sent | {f"{prefix}-DELETE": "on", "reason": "Not needed"})
     assert removed.status_code == 302, text_of(removed)
     assert not ModifyingFactor.objects.filter(pk=added.pk).exists()
+
+
+def test_a_factor_that_another_has_changed_is_not_removed_unseen(
+    editor: Client, draft: RuleBook, clinic: Clinic
+) -> None:
+    factor = row_of(draft, ModifyingFactor)
+    address = at(Interaction, "change", row_of(draft, Interaction, code=factor.interaction).pk)
+    sent = fields_of(editor.get(address))
+    factor.action = "Something else."
+    edit_row(row=factor, by=for_all(a_person(clinic, Role.RULE_EDITOR, username="second")))
+    gone = {f"{prefix_of(sent, factor)}-DELETE": "on", "reason": "Not needed"}
+    page = editor.post(address, sent | gone)
+    assert f"{factor}: Robin Second saved this row after you opened it" in text_of(page)
+    assert ModifyingFactor.objects.filter(pk=factor.pk).exists()
 
 
 def test_a_boundary_of_two_stretches_is_moved_in_one_act(editor: Client, draft: RuleBook) -> None:
