@@ -216,9 +216,10 @@ def _co_medication(row: CoMedication, today: date) -> facts.CoMedication:
 
     Of a dose that changes only after `today` the one before it is taken.
     """
-    dose, changed_on, before = row.daily_dose_mg, row.dose_changed_on, row.daily_dose_before_mg
-    if changed_on is not None and changed_on > today:
-        dose, changed_on, before = before, None, None
+    dose, doses = row.daily_dose_mg, list(row.doses_before)
+    while doses and doses[-1][0] > today:
+        dose = doses.pop()[1]
+    changed_on, before = doses.pop() if doses else (None, None)
     name = row.unlisted_name if row.drug is None else row.drug.generic_name
     known = None if row.drug is None else vocabulary().drug(name)
     return facts.CoMedication(
@@ -232,6 +233,9 @@ def _co_medication(row: CoMedication, today: date) -> facts.CoMedication:
         daily_dose_mg=dose,
         dose_changed_on=changed_on,
         daily_dose_before_mg=before,
+        earlier_doses=tuple(
+            facts.EarlierDose(until=until, daily_dose_mg=mg) for until, mg in doses
+        ),
     )
 
 

@@ -30,6 +30,7 @@ from tacroweb.fields import (
     StrictKeys,
     WholeNumberField,
 )
+from tacroweb.numbers import format_decimal
 
 from .forms import HOURS
 from .models import (
@@ -225,6 +226,18 @@ class CorrectResultSerializer(ResultSerializer):
     reason = serializers.CharField(max_length=400)
 
 
+_DOSES_BEFORE = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {
+            "until": {"type": "string", "format": "date"},
+            "daily_dose_mg": {"type": "string", "example": "40"},
+        },
+    },
+}
+
+
 class CoMedicationSerializer(StrictKeys, serializers.ModelSerializer[CoMedication]):
     """A drug taken or planned. `drug` is a name of the vocabulary, or "unlisted" beside `name`.
 
@@ -244,6 +257,7 @@ class CoMedicationSerializer(StrictKeys, serializers.ModelSerializer[CoMedicatio
     stopped_on = DayStringField(required=False, allow_null=True)
     dose_changed_on = DayStringField(read_only=True, allow_null=True)
     daily_dose_before_mg = DecimalStringField(read_only=True, allow_null=True)
+    doses_before = serializers.SerializerMethodField()
 
     class Meta:
         model = CoMedication
@@ -259,9 +273,18 @@ class CoMedicationSerializer(StrictKeys, serializers.ModelSerializer[CoMedicatio
             "stopped_on",
             "dose_changed_on",
             "daily_dose_before_mg",
+            "doses_before",
             "planned",
         ]
         read_only_fields = ["id"]
+
+    @extend_schema_field(_DOSES_BEFORE)
+    def get_doses_before(self, row: CoMedication) -> list[dict[str, str]]:
+        """Every dose before the present one, until its day, oldest first."""
+        return [
+            {"until": day.isoformat(), "daily_dose_mg": format_decimal(mg)}
+            for day, mg in row.doses_before
+        ]
 
     def to_representation(self, instance: CoMedication) -> dict[str, Any]:
         instance.name = instance.unlisted_name or None  # type: ignore[attr-defined]

@@ -1,6 +1,9 @@
 """What is true of a patient, and the vocabulary it is said in."""
 
+import json
 import uuid
+from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -8,7 +11,9 @@ from django.db import models
 from django.db.models import F, Q
 
 from tacroweb.accounts.models import Clinic
+from tacroweb.audit.ledger import canonical
 from tacroweb.audit.models import TrackedModel
+from tacroweb.numbers import format_decimal
 
 
 class Drug(TrackedModel):
@@ -258,6 +263,10 @@ class CoMedication(PatientFact):
     daily_dose_before_mg = models.DecimalField(
         "daily dose before, mg", max_digits=9, decimal_places=3, null=True, blank=True
     )
+    earlier_doses = models.TextField(
+        blank=True,
+        help_text="JSON: [day, mg] of each dose before that, until the day, oldest first",
+    )
     planned = models.BooleanField(default=False)
     withdrawn = models.BooleanField(default=False, help_text="entered in error")
 
@@ -300,10 +309,32 @@ class CoMedication(PatientFact):
                 name="co_medication_change_while_taken",
                 violation_error_message="A dose changes between the first and the last day.",
             ),
+            models.CheckConstraint(
+                condition=Q(earlier_doses="") | Q(dose_changed_on__isnull=False),
+                name="co_medication_earlier_doses_before_a_change",
+                violation_error_message="Earlier changes of dose stand before a newest one.",
+            ),
         )
 
     def __str__(self) -> str:
         return self.unlisted_name or str(self.drug)
+
+    @property
+    def doses_before(self) -> tuple[tuple[date, Decimal], ...]:
+        """Every dose before the present one, mg/day, with the day until which it was taken."""
+        kept = [
+            (date.fromisoformat(day), Decimal(mg))
+            for day, mg in json.loads(self.earlier_doses or "[]")
+        ]
+        if self.dose_changed_on is not None and self.daily_dose_before_mg is not None:
+            kept.append((self.dose_changed_on, self.daily_dose_before_mg))
+        return tuple(kept)
+
+    def keep_doses_before(self, doses: Sequence[tuple[date, Decimal]]) -> None:
+        """Put `doses` (as `doses_before`) into the columns: the newest into its own two."""
+        told = [[day.isoformat(), format_decimal(mg)] for day, mg in doses[:-1]]
+        self.earlier_doses = canonical(told) if told else ""
+        self.dose_changed_on, self.daily_dose_before_mg = doses[-1] if doses else (None, None)
 
 
 # How long after a dose a level can still be timed. LOCAL and not approved: no source gives a limit.

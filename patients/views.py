@@ -26,7 +26,7 @@ from tacroweb.templatetags.quantities import mg_per_day
 
 from . import forms as typed
 from .banner import banner_of
-from .models import CoMedication, Patient
+from .models import CoMedication, Patient, Sex
 from .selectors import (
     analytes,
     analytes_by_name,
@@ -194,7 +194,10 @@ def _circumstances(patient: Patient) -> list[tuple[str, object]]:
     """What is registered of the patient for the rules, in the words of the form."""
     form = typed.RegistrationForm()
     shown: list[tuple[str, object]] = []
+    of_women = ("pregnancy", "lactating")
     for name in typed.ASKED_FOR:
+        if patient.sex == Sex.MALE and name in of_women:
+            continue
         value = getattr(patient, name)
         words = dict(getattr(form.fields[name], "choices", ()))
         answer = {True: "yes", False: "no"}.get(value, value) if words else value

@@ -17,6 +17,7 @@ from dosing.rules.engine.facts import (
     CoMedication,
     Cyp3a5,
     Diagnosis,
+    EarlierDose,
     EventKind,
     Formulation,
     Immunisation,
@@ -154,6 +155,14 @@ def encode_case(case: CaseFacts, at: datetime) -> dict[str, Any]:
                 **_known(
                     dose_changed_on=_iso(drug.dose_changed_on),
                     daily_dose_before_mg=_text(drug.daily_dose_before_mg),
+                    earlier_doses=[
+                        {
+                            "until": _iso(dose.until),
+                            "daily_dose_mg": _text(dose.daily_dose_mg),
+                        }
+                        for dose in drug.earlier_doses
+                    ]
+                    or None,
                 ),
             }
             for drug in case.co_medications
@@ -416,6 +425,10 @@ def _regimen(data: object) -> Regimen:
     return _fact(Regimen, _fields(data, _REGIMEN, required=required))
 
 
+def _earlier_dose(data: object) -> EarlierDose:
+    return _fact(EarlierDose, _fields(data, _EARLIER_DOSE, required=("until", "daily_dose_mg")))
+
+
 def _co_medication(data: object) -> CoMedication:
     given = _fields(data, _CO_MEDICATION, required=("drug",))
     if (written_name := given["drug"]) != UNLISTED:
@@ -514,6 +527,10 @@ _REGIMEN: Readers = {
     "switched_on": _day,
     "switched_from": _string,
 }
+_EARLIER_DOSE: Readers = {
+    "until": _day,
+    "daily_dose_mg": _decimal,
+}
 _CO_MEDICATION: Readers = {
     "drug": _string,
     "name": _string,
@@ -524,6 +541,7 @@ _CO_MEDICATION: Readers = {
     "daily_dose_mg": _decimal,
     "dose_changed_on": _day,
     "daily_dose_before_mg": _decimal,
+    "earlier_doses": _list_of(_earlier_dose),
 }
 _OBSERVATION: Readers = {
     "analyte": _string,

@@ -104,11 +104,10 @@ def change_co_medication_dose(
 ) -> CoMedication:
     """Note that a drug is taken at another dose from the day `on`, mg/day; the dose before is kept.
 
-    A fact like any other: never refused for what it means. The row keeps the newest change, its
-    history all of them. Two changes of one day are one, and one that is taken back on its own day
-    is none. Raises `NotCurrent` for a drug that is not taken; `ValidationError` at `daily_dose_mg`
-    (the dose that is taken already, or no dose known before) and at `on` (before the drug began or
-    before the newest change, or a day to come).
+    A fact like any other: never refused for what it means. Two changes of one day are one, and one
+    that is taken back on its own day is none. Raises `NotCurrent` for a drug that is not taken;
+    `ValidationError` at `daily_dose_mg` (the dose that is taken already, or no dose known before)
+    and at `on` (before the drug began or before the newest change, or a day to come).
     """
     open_facts([co_medication.patient], by=by)
     row = fresh(co_medication)
@@ -131,10 +130,11 @@ def change_co_medication_dose(
         errors["on"] = "The drug had not been started on this day."
     check_day(errors, "on", on, row.patient, at=at)
     refuse_if(errors)
-    if row.dose_changed_on != on:
-        row.dose_changed_on, row.daily_dose_before_mg = on, row.daily_dose_mg
-    elif daily_dose_mg == row.daily_dose_before_mg:
-        row.dose_changed_on = row.daily_dose_before_mg = None
+    if row.daily_dose_mg is not None:
+        doses = dict(row.doses_before)
+        if doses.setdefault(on, row.daily_dose_mg) == daily_dose_mg:
+            del doses[on]
+        row.keep_doses_before(list(doses.items()))
     row.daily_dose_mg = daily_dose_mg
     _check(row, at=at)
     row.sign(by).save()
@@ -158,6 +158,8 @@ def correct_co_medication(
         raise NotCurrent("This drug has been withdrawn from the record meanwhile.")
     for name, value in changes.items():
         setattr(row, name, value)
+    if row.dose_changed_on is None and row.daily_dose_before_mg is None:
+        row.keep_doses_before(row.doses_before)  # the change before it is the newest again
     _check(row, at=at)
     row.sign(by).save()
     return row
@@ -204,3 +206,8 @@ def _check_change(errors: dict[str, str], row: CoMedication, *, at: datetime) ->
         errors["dose_changed_on"] = "The dose cannot change before the drug is started."
     if row.stopped_on and changed > row.stopped_on:
         errors["stopped_on"] = "The dose was changed after this day."
+    days = [day for day, _ in row.doses_before]
+    if days != sorted(set(days)):
+        errors["dose_changed_on"] = "An earlier change of dose is recorded of that day or later."
+    elif row.started_on and days and days[0] < row.started_on:
+        errors.setdefault("started_on", "The dose was changed before this day.")

@@ -14,8 +14,10 @@ from dosing.rules import casefile
 from dosing.rules.engine.facts import UNLISTED
 from patients.models import Patient
 from patients.services import (
+    change_co_medication_dose,
     correct_co_medication,
     correct_observation,
+    correct_patient,
     record_event,
     record_immunisation,
     withdraw_observation,
@@ -103,6 +105,38 @@ def test_a_result_replaced_withdrawn_or_drawn_later_is_no_fact(patient: Patient)
 def test_the_intent_follows_the_regimen_unless_it_is_given(on_tacrolimus: Regimen) -> None:
     assert case_of(on_tacrolimus.patient, at=NOW).intent == "REVIEW"
     assert case_of(on_tacrolimus.patient, intent=Intent.START, at=NOW).intent == "START"
+
+
+def test_the_circumstances_and_the_changes_of_a_dose_go_in(patient: Patient) -> None:
+    by = by_system(patient.clinic)
+    correct_patient(patient=patient, contraception=False, child_pugh=9, at=NOW, by=by)
+    patient.refresh_from_db()
+    row = takes(patient, "prednisone", TODAY - timedelta(days=30), daily_dose_mg=Decimal(40))
+    for days, dose in ((20, 30), (10, 20), (1, 10)):
+        row = change_co_medication_dose(
+            co_medication=row,
+            daily_dose_mg=Decimal(dose),
+            on=TODAY - timedelta(days=days),
+            at=NOW,
+            by=by,
+        )
+    case = case_of(patient, at=NOW)
+    assert (case.patient.contraception, case.patient.child_pugh) == (False, 9)
+    (drug,) = case.co_medications
+    assert (drug.daily_dose_mg, drug.daily_dose_before_mg) == (10, 20)
+    assert drug.dose_changed_on == TODAY - timedelta(days=1)
+    assert [(dose.until, dose.daily_dose_mg) for dose in drug.earlier_doses] == [
+        (TODAY - timedelta(days=20), 40),
+        (TODAY - timedelta(days=10), 30),
+    ]
+    local = NOW.astimezone(patient.clinic.zone)
+    assert casefile.read_case(casefile.written(casefile.encode_case(case, local)))[0] == case
+    # As it was seven days ago: the change of yesterday had not come.
+    (then,) = case_of(patient, at=NOW - timedelta(days=7)).co_medications
+    assert (then.daily_dose_mg, then.daily_dose_before_mg) == (20, 30)
+    assert then.dose_changed_on == TODAY - timedelta(days=10)
+    (first,) = case_of(patient, at=NOW - timedelta(days=25)).co_medications
+    assert (first.daily_dose_mg, first.dose_changed_on) == (40, None)
 
 
 def before(regimen: Regimen) -> Decimal | None:

@@ -48,10 +48,53 @@ IMPOSSIBLE: dict[str, Callable[[], object]] = {
     "a changed dose that was 0": lambda: drug(
         "voriconazole", dose_changed_on=date(2026, 3, 1), daily_dose_before_mg=Decimal(0)
     ),
+    "an earlier dose of 0": lambda: earlier(0, date(2026, 2, 1)),
+    "an earlier dose without a newest change": lambda: drug(
+        "prednisone", earlier_doses=(earlier(40, date(2026, 2, 1)),)
+    ),
+    "an earlier dose that is not earlier": lambda: tapered(earlier(40, date(2026, 3, 1))),
+    "earlier doses newest first": lambda: tapered(
+        earlier(30, date(2026, 2, 9)), earlier(40, date(2026, 2, 1))
+    ),
+    "two earlier doses of one day": lambda: tapered(
+        earlier(40, date(2026, 2, 1)), earlier(30, date(2026, 2, 1))
+    ),
     "an approval of half a target": lambda: approval(low=Decimal(3)),
     "an approval of a target upside down": lambda: approval(low=Decimal(5), high=Decimal(3)),
     "an approval given twice": lambda: case(local_approvals=(approval(), approval())),
 }
+
+
+def earlier(mg: int, until: date) -> facts.EarlierDose:
+    return facts.EarlierDose(until=until, daily_dose_mg=Decimal(mg))
+
+
+def tapered(*doses: facts.EarlierDose) -> facts.CoMedication:
+    """Prednisone, 20 mg/day until 1 March 2026 and 10 mg/day since."""
+    return drug(
+        "prednisone",
+        daily_dose_mg=Decimal(10),
+        dose_changed_on=date(2026, 3, 1),
+        daily_dose_before_mg=Decimal(20),
+        earlier_doses=doses,
+    )
+
+
+def test_the_dose_of_a_day_is_the_one_before_the_next_change() -> None:
+    taken = tapered(earlier(40, date(2026, 2, 1)), earlier(30, date(2026, 2, 15)))
+    assert taken.dose_changes == (date(2026, 2, 1), date(2026, 2, 15), date(2026, 3, 1))
+    days = {
+        date(2026, 1, 31): 40,
+        date(2026, 2, 1): 30,
+        date(2026, 2, 14): 30,
+        date(2026, 2, 15): 20,
+        date(2026, 2, 28): 20,
+        date(2026, 3, 1): 10,
+    }
+    assert {day: taken.dose_on(day) for day in days} == days
+    unchanged = drug("prednisone", daily_dose_mg=Decimal(10))
+    assert unchanged.dose_changes == ()
+    assert unchanged.dose_on(date(2026, 1, 1)) == 10
 
 
 def approval(**changes: Any) -> facts.LocalApproval:

@@ -279,6 +279,21 @@ def test_a_changed_dose_was_the_one_before_it() -> None:
     }
 
 
+def test_of_a_taper_in_steps_the_first_dose_is_the_one_at_the_start() -> None:
+    steps = pred(
+        5,
+        BEFORE,
+        dose_changed_on=LATER,
+        daily_dose_before_mg=Decimal(10),
+        earlier_doses=(
+            facts.EarlierDose(until=BEGUN + timedelta(days=30), daily_dose_mg=Decimal(40)),
+            facts.EarlierDose(until=BEGUN + timedelta(days=60), daily_dose_mg=Decimal(20)),
+        ),
+    )
+    found = said(sparing(steps), "OUTCOME-STEROID-SPARING")
+    assert dict(found.inputs) == {"at_start_mg_per_day": "40", "now_mg_per_day": "5"}
+
+
 def test_the_days_of_start_and_stop_are_sharp() -> None:
     def at_start(taken: facts.CoMedication) -> str:
         answer = sparing(taken, pred(60, BEFORE, date(2026, 1, 1)))

@@ -230,6 +230,10 @@ def tapered(before: str, now: str, days: int = 1, **changes: Any) -> facts.CoMed
     return pills(now, dose_changed_on=ago(days), daily_dose_before_mg=Decimal(before), **changes)
 
 
+def _until(days: int, mg: str) -> facts.EarlierDose:
+    return facts.EarlierDose(until=ago(days), daily_dose_mg=Decimal(mg))
+
+
 def steroids(*taken: facts.CoMedication, **changes: Any) -> Any:
     return advice(case(co_medications=taken, **changes))
 
@@ -249,6 +253,8 @@ def steroids(*taken: facts.CoMedication, **changes: Any) -> Any:
         ((pills("8", name="methylprednisolone", stopped_on=ago(1)),), True),
         ((pills("7.9", name="methylprednisolone", stopped_on=ago(1)),), False),
         ((tapered("25", "15", days=27),), True),
+        ((tapered("24", "15", earlier_doses=(_until(5, "33"),)),), True),
+        ((tapered("24", "15", earlier_doses=(_until(40, "33"),)),), False),
         ((tapered("25", "15", days=28),), False),
         ((tapered("25", "15", days=-1),), False),
         ((tapered("25", "15", route=facts.Route.INHALED),), False),

@@ -1576,6 +1576,8 @@ def test_the_steroid_dose_of_four_weeks_is_the_lowest_of_each_day() -> None:
     assert not steroids(course("prednisone", "60", 90, **raised_late))
     raised_early = {"dose_changed_on": TODAY - 28 * DAY, "daily_dose_before_mg": Decimal(10)}
     assert steroids(course("prednisone", "60", 90, **raised_early))
+    dip = {"earlier_doses": (facts.EarlierDose(until=TODAY - 20 * DAY, daily_dose_mg=Decimal(10)),)}
+    assert not steroids(course("prednisone", "20", 90, **tapered, **dip))
     switched = course("prednisone", "30", 90, stopped_on=TODAY - 9 * DAY)
     assert steroids(switched, course("prednisolone", "25", 9))
     assert not steroids(switched, course("prednisolone", "25", 8))

@@ -183,6 +183,7 @@ def test_a_dose_is_changed_and_the_one_before_is_kept(api: APIClient, patient: P
     assert now.status_code == 200, now.data
     assert (now.data["daily_dose_mg"], now.data["daily_dose_before_mg"]) == ("30", "40")
     assert now.data["dose_changed_on"] == "2026-02-20"
+    assert now.data["doses_before"] == [{"until": "2026-02-20", "daily_dose_mg": "40"}]
     for wrong, field in (
         ({"daily_dose_mg": 20}, "daily_dose_mg"),
         ({"daily_dose_mg": "30"}, "daily_dose_mg"),

@@ -543,6 +543,7 @@ def test_a_change_of_dose_keeps_the_dose_before_it(patient: Patient) -> None:
     assert doses(row) == (30, TODAY - timedelta(days=5), 40)
     row = changed(row, "20")
     assert doses(row) == (20, TODAY, 30)
+    assert row.doses_before == ((TODAY - timedelta(days=5), 40), (TODAY, 30))
     kept = CoMedication.history.filter(id=row.pk).order_by("history_id")
     assert [each.daily_dose_mg for each in kept] == [40, 30, 20]
 
@@ -550,7 +551,11 @@ def test_a_change_of_dose_keeps_the_dose_before_it(patient: Patient) -> None:
 def test_two_changes_of_one_day_are_one_and_one_taken_back_is_none(patient: Patient) -> None:
     row = changed(changed(on_prednisone(patient), "30"), "25")
     assert doses(row) == (25, TODAY, 40)
-    assert doses(changed(row, "40")) == (40, None, None)
+    row = changed(row, "40")
+    assert doses(row) == (40, None, None)
+    row = changed(changed(changed(row, "30", days_ago=5), "20"), "30")
+    assert doses(row) == (30, TODAY - timedelta(days=5), 40)
+    assert row.earlier_doses == ""
 
 
 @pytest.mark.parametrize(
@@ -618,6 +623,27 @@ def test_a_change_of_dose_is_put_right_only_to_what_can_be(
     assert doses(row) == (30, None, None)
 
 
+def test_of_several_changes_each_is_put_right_from_the_newest_on(
+    patient: Patient, by: Signature
+) -> None:
+    row = changed(changed(on_prednisone(patient), "30", days_ago=5), "20", days_ago=2)
+
+    def correct(**changes: object) -> CoMedication:
+        return services.correct_co_medication(co_medication=row, at=NOW, by=by, **changes)
+
+    for wrong, field in (
+        ({"dose_changed_on": TODAY - timedelta(days=5)}, "dose_changed_on"),
+        ({"dose_changed_on": TODAY - timedelta(days=6)}, "dose_changed_on"),
+        ({"started_on": TODAY - timedelta(days=4)}, "started_on"),
+    ):
+        with pytest.raises(ValidationError) as error:
+            correct(**wrong)
+        assert list(refused(error)) == [field]
+    row = correct(dose_changed_on=None, daily_dose_before_mg=None, daily_dose_mg=Decimal(30))
+    assert doses(row) == (30, TODAY - timedelta(days=5), 40)
+    assert row.earlier_doses == ""
+
+
 def test_the_database_itself_holds_a_change_of_dose_together(patient: Patient) -> None:
     row = on_prednisone(patient)
     with pytest.raises(ValidationError, match="its day, and the dose before it"):
@@ -632,6 +658,10 @@ def test_the_database_itself_holds_a_change_of_dose_together(patient: Patient) -
             daily_dose_before_mg=2,
             started_on=TODAY,
             dose_changed_on=TODAY - timedelta(days=1),
+        ).validate_constraints()
+    with pytest.raises(ValidationError, match="before a newest one"):
+        CoMedication(
+            patient=patient, drug=row.drug, earlier_doses='[["2026-01-01","40"]]'
         ).validate_constraints()
 
 

@@ -225,12 +225,25 @@ class Regimen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierDose:
+    """A daily dose that was taken until a day, when another one followed."""
+
+    until: date
+    daily_dose_mg: Decimal
+
+    def __post_init__(self) -> None:
+        if self.daily_dose_mg <= 0:
+            raise ValueError("an earlier dose must be more than 0 mg")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CoMedication:
     """Another drug, grapefruit or supplement.
 
     `drug` is the vocabulary's generic name or "unlisted", and then `name` is what was written.
     `ingredients` are the generic names whose rules fire: the drug itself, or a combination's.
-    `daily_dose_before_mg` was taken until `dose_changed_on`, the newest change of dose.
+    `daily_dose_before_mg` was taken until `dose_changed_on`, the newest change of dose, and
+    `earlier_doses` before that, oldest first.
     """
 
     drug: str
@@ -243,8 +256,14 @@ class CoMedication:
     daily_dose_mg: Decimal | None = None
     dose_changed_on: date | None = None
     daily_dose_before_mg: Decimal | None = None
+    earlier_doses: tuple[EarlierDose, ...] = ()
 
     def __post_init__(self) -> None:
+        days = [earlier.until for earlier in self.earlier_doses]
+        if days and (self.dose_changed_on is None or days[-1] >= self.dose_changed_on):
+            raise ValueError("earlier doses stand before the newest change of dose")
+        if days != sorted(set(days)):
+            raise ValueError("earlier doses stand oldest first, one a day")
         if (self.dose_changed_on is None) != (self.daily_dose_before_mg is None):
             raise ValueError("a changed dose has its day and the dose before it")
         if self.daily_dose_before_mg is not None and self.daily_dose_before_mg <= 0:
@@ -260,6 +279,21 @@ class CoMedication:
     def systemic(self) -> bool:
         """Whether the drug can reach gut and liver; decided by the route, not by the drug."""
         return self.route not in LOCAL_ROUTES
+
+    @property
+    def dose_changes(self) -> tuple[date, ...]:
+        """The days on which the dose changed, oldest first."""
+        days = tuple(earlier.until for earlier in self.earlier_doses)
+        return days if self.dose_changed_on is None else (*days, self.dose_changed_on)
+
+    def dose_on(self, on: date) -> Decimal | None:
+        """The daily dose by its changes on a day on which the drug is taken; None: not known."""
+        for earlier in self.earlier_doses:
+            if on < earlier.until:
+                return earlier.daily_dose_mg
+        if self.dose_changed_on is not None and on < self.dose_changed_on:
+            return self.daily_dose_before_mg
+        return self.daily_dose_mg
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -402,8 +436,10 @@ class CaseFacts:
 
     def newest(self, analyte: str, at: datetime) -> Observation | None:
         """The newest result of `analyte` that was drawn by `at`."""
-        rows = self.results(analyte, at)
-        return rows[0] if rows else None
+        rows = self._newest_first.get(analyte, ())
+        if not rows or rows[0].at <= at:
+            return rows[0] if rows else None
+        return next((row for row in rows if row.at <= at), None)
 
     def current_events(self, at: datetime, *kinds: EventKind) -> tuple[ClinicalEvent, ...]:
         """The events of these kinds that have begun by the day of `at` and are not resolved."""
@@ -456,6 +492,7 @@ def _co_medication_order(taken: CoMedication) -> tuple[Any, ...]:
         Fraction(taken.daily_dose_mg or 0),
         taken.dose_changed_on or date.min,
         Fraction(taken.daily_dose_before_mg or 0),
+        tuple((dose.until, Fraction(dose.daily_dose_mg)) for dose in taken.earlier_doses),
     )
 
 

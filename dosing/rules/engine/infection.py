@@ -232,7 +232,7 @@ def _lowest_steroid(case: CaseFacts, book: RuleBook, since: date, at: datetime) 
     changes = {since} | {
         on
         for drug, _ in courses
-        for on in (drug.started_on, drug.stopped_on, drug.dose_changed_on)
+        for on in (drug.started_on, drug.stopped_on, *drug.dose_changes)
         if on is not None and since < on <= today
     }
     return min(
@@ -246,5 +246,4 @@ def _dose_on(on: date, drug: CoMedication) -> Fraction:
         return ZERO
     if drug.stopped_on is not None and drug.stopped_on <= on:
         return ZERO
-    changed = drug.dose_changed_on is not None and on < drug.dose_changed_on
-    return Fraction((drug.daily_dose_before_mg if changed else drug.daily_dose_mg) or 0)
+    return Fraction(drug.dose_on(on) or 0)

@@ -232,7 +232,7 @@ def steroid_sparing(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Find
 def _oral_steroid(case: CaseFacts, book: RuleBook, on: date) -> Fraction | None:
     """The oral corticosteroid on the day, mg/day of prednisone; None where a dose is not known.
 
-    Infusions are pulses and left out. A dose changed later than the day was the one before it.
+    Infusions are pulses and left out.
     """
     known = book.index.groups.get(DrugGroup.PREDNISONE_EQUIVALENT, {})
     total = Fraction(0)
@@ -241,8 +241,7 @@ def _oral_steroid(case: CaseFacts, book: RuleBook, on: date) -> Fraction | None:
             return None
         if drug.started_on > on or (drug.stopped_on is not None and drug.stopped_on <= on):
             continue
-        changed_later = drug.dose_changed_on is not None and drug.dose_changed_on > on
-        dose = drug.daily_dose_before_mg if changed_later else drug.daily_dose_mg
+        dose = drug.dose_on(on)
         if dose is None or row.factor is None:
             return None
         total += Fraction(dose) * Fraction(row.factor)

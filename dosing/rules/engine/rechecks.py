@@ -153,9 +153,7 @@ def _total(steroids: tuple[tuple[CoMedication, Fraction | None], ...], on: date)
         begun = drug.started_on is None or drug.started_on <= on
         if not begun or (drug.stopped_on is not None and drug.stopped_on <= on):
             continue
-        dose = drug.daily_dose_mg
-        if drug.dose_changed_on is not None and on < drug.dose_changed_on:
-            dose = drug.daily_dose_before_mg
+        dose = drug.dose_on(on)
         if dose is None or factor is None:
             return None
         total += Fraction(dose) * factor
@@ -169,7 +167,7 @@ def _change_days(
     days = {
         on
         for drug, _ in steroids
-        for on in (drug.started_on, drug.stopped_on, drug.dose_changed_on)
+        for on in (drug.started_on, drug.stopped_on, *drug.dose_changes)
         if on is not None and _is_recent(on, book, at)
     }
     return sorted(days, reverse=True)
