@@ -200,7 +200,7 @@ def open_tasks(patient: Patient) -> QuerySet[MonitoringTask]:
     """The patient's open tasks, longest due first."""
     return (
         MonitoringTask.objects.filter(patient=patient, status=TaskStatus.OPEN)
-        .select_related("analyte", "assessment")
+        .select_related("patient", "analyte", "assessment")
         .order_by("due_on", "latest_on", "pk")
     )
 
@@ -232,11 +232,18 @@ def patients_with(clinic: Clinic, which: Q) -> QuerySet[MonitoringTask, int]:
     )
 
 
+def _open_of(clinic: Clinic) -> QuerySet[MonitoringTask]:
+    """The clinic's open tasks without the assessments, each of which is as large as a case."""
+    return MonitoringTask.objects.filter(clinic=clinic, status=TaskStatus.OPEN).select_related(
+        "patient", "analyte"
+    )
+
+
 def visits_with(
     clinic: Clinic, which: Q, *, patients: Collection[int], today: date
 ) -> tuple[Visit, ...]:
     """The visits of these patients at which such a task is to be done, each whole."""
-    waiting = tasks_of(clinic).filter(status=TaskStatus.OPEN, patient__in=patients)
+    waiting = _open_of(clinic).filter(patient__in=patients)
     wanted = set(waiting.filter(which).values_list("pk", flat=True))
     return tuple(
         visit
@@ -252,7 +259,7 @@ def worklist(clinic: Clinic, *, today: date, limit: int = 25) -> Worklist:
     be done with the others.
     """
     first = patients_with(clinic, due_within_a_week(today))[:limit]
-    found = visits(tasks_of(clinic).filter(status=TaskStatus.OPEN, patient__in=first), today=today)
+    found = visits(_open_of(clinic).filter(patient__in=first), today=today)
     return Worklist(
         visits=tuple(visit for visit in found if visit.due_on <= today + WEEK),
         counts=counts(clinic, today=today),

@@ -6,7 +6,9 @@ from itertools import count
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -191,6 +193,18 @@ def test_a_patient_with_the_whole_calendar_takes_few_lines(clinic: Clinic, late:
     assert len(open_tasks(late)) > 15
     assert len(found.visits) <= 3
     assert (found.counts.overdue, found.counts.patients, found.more) == (1, 1, 0)
+
+
+def test_the_page_takes_the_same_queries_for_more_visits(
+    clinic: Clinic, late: Patient, nurse: Client
+) -> None:
+    taken = []
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as queries:
+            nurse.get("/tasks/")
+        taken.append(len(queries))
+        begun(clinic, 30)
+    assert taken[0] == taken[1] <= 8
 
 
 def test_the_page_names_the_panels_and_unfolds_the_tests(late: Patient, nurse: Client) -> None:
