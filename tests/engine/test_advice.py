@@ -1,7 +1,7 @@
 """The edges that no case file shows: rows turned off, unknown facts, one proposal out of many."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -12,7 +12,7 @@ from dosing.rules import casefile
 from dosing.rules.engine import doses, facts
 from dosing.rules.engine.advice import Action, Outcome, next_test, raised, reconcile
 from dosing.rules.engine.assess import assess
-from dosing.rules.engine.quantities import round_nearest, shown
+from dosing.rules.engine.quantities import compared, round_nearest, shown
 from dosing.rules.engine.trough import troughs
 from tests.engine.given import (
     AT,
@@ -23,6 +23,7 @@ from tests.engine.given import (
     cited,
     codes,
     drug,
+    first_book,
     less_than,
     level,
     proposed,
@@ -30,11 +31,30 @@ from tests.engine.given import (
 )
 
 TODAY = AT.date()
+MONTH = timedelta(days=28)
 
 
 def test_a_moment_without_an_offset_is_refused() -> None:
     with pytest.raises(ValueError, match="offset"):
         assess(case(), book(), at=datetime(2026, 3, 2))  # noqa: DTZ001 the point of the test
+
+
+def test_what_was_worked_out_for_one_question_is_not_the_answer_to_another() -> None:
+    started = {"co_medications": (drug("voriconazole", started_on=TODAY - timedelta(days=3)),)}
+    same, off = case(**started), changed("drug_classes", "CLASS-VORICONAZOLE", enabled=False)
+    western = timezone(timedelta(hours=-10))  # the same instant is still yesterday there
+    for rules in (book(), first_book(), off, book()):
+        for at in (AT, AT.astimezone(western), AT + timedelta(days=40), AT):
+            asked = assess(same, rules, at=at)
+            assert asked == assess(case(**started), rules, at=at)
+            assert ("INT-AZOLE-STARTED" in codes(asked)) is (rules is not off and at < AT + MONTH)
+
+
+def test_numbers_of_every_kind_are_compared_exactly() -> None:
+    third = Fraction(1, 3)
+    assert compared(third, Decimal("0.3333333333333333333333333333333333")) == 1
+    assert compared(Decimal("8.10"), Fraction(81, 10)) == 0
+    assert compared(27, Fraction(55, 2)) == -1
 
 
 def test_days_are_those_of_the_offset_asked_in() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from dosing.rules.engine.facts import CaseFacts, Regimen, RegimenStatus
 from dosing.rules.engine.quantities import Mg, MgPerDay, day, shown
@@ -58,8 +59,7 @@ class DoseProposal:
         return f"{morning} mg in the morning and {evening} mg in the evening"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DueTest:
+class DueTest(NamedTuple):
     """One test to do, for one reason; days in the offset of the moment asked."""
 
     analyte: str
@@ -134,7 +134,7 @@ def raised(
         speaks = rule
         if leads:
             statements, severity = rule.statements, rule.severity
-            due_tests = tuple(replace(test, statements=statements) for test in due_tests)
+            due_tests = tuple(test._replace(statements=statements) for test in due_tests)
     to_approve = [row.code] if row.needs_local_approval else []
     if speaks is not row and speaks.needs_local_approval:
         to_approve.append(speaks.code)
@@ -177,13 +177,13 @@ def next_test(
     row = book.index.findings.get(code)
     if row is None:
         return ()
+    done_on_day = None if last_done is None else (last_done - opened_on).days
     for test in book.index.series.get(series, ()):
-        earliest = opened_on + timedelta(days=test.earliest_day)
-        if last_done is None or earliest > last_done:
+        if done_on_day is None or test.earliest_day > done_on_day:
             return (
                 DueTest(
                     analyte=test.analyte,
-                    earliest=earliest,
+                    earliest=opened_on + timedelta(days=test.earliest_day),
                     due=opened_on + timedelta(days=test.due_day),
                     latest=opened_on + timedelta(days=test.latest_day),
                     statements=row.statements,

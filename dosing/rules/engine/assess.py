@@ -107,8 +107,8 @@ def assess(case: CaseFacts, book: RuleBook, *, at: datetime) -> Advice:
     if offset is None:
         raise ValueError("the moment of an assessment must carry an offset")
     # A stored case knows only this offset, and must count the days of summer and winter alike
-    # when it is evaluated again.
-    at = at.astimezone(timezone(offset))
+    # when it is evaluated again. The moment is this question's own (`once_a_question`).
+    at = at.replace(tzinfo=timezone(offset), fold=0)
     raised: list[Finding] = []
     due: list[DueTest] = []
     for topic in TOPICS:

@@ -50,7 +50,7 @@ def standing(rows: Sequence[ThresholdRow], said: Range, book: RuleBook) -> Stand
     A comparator decides a band only if all its values lie in it. Where each band that is possible
     says something, the mildest of them is certain; where one says nothing, nothing is.
     """
-    if said.low is not None and (said.low is said.high or said.low == said.high):
+    if said.exact:
         return Standing(row=next((row for row in rows if row.holds(said.low)), None))
     possible = [row for row in rows if _may_hold(row, said)]
     if len({row.finding for row in possible}) <= 1:
@@ -67,13 +67,8 @@ def standing(rows: Sequence[ThresholdRow], said: Range, book: RuleBook) -> Stand
 
 def _may_hold(row: ThresholdRow, said: Range) -> bool:
     """Whether one of the values of an open range lies in the row."""
-    ends_before = (
-        row.high is not None
-        and said.low is not None
-        and (
-            row.high < said.low
-            or (row.high == said.low and not (row.high_included and said.low_in))
-        )
+    ends_before = row.high is not None and (
+        row.high < said.low or (row.high == said.low and not (row.high_included and said.low_in))
     )
     begins_after = (
         row.low is not None
@@ -88,11 +83,10 @@ def _may_hold(row: ThresholdRow, said: Range) -> bool:
 
 def scaled(said: Range, by: Fraction, plus: Fraction = Fraction(0)) -> Range:
     """All values × `by` (more than 0) + `plus`: a ratio, another unit, a correction."""
-    low = None if said.low is None else said.low * by + plus
-    high = low
-    if said.high is not said.low:
-        high = None if said.high is None else said.high * by + plus
-    return Range(low=low, low_in=said.low_in, high=high, high_in=said.high_in)
+    low, high = said.low * by + plus, said.high
+    if high is not None:
+        high = low if said.exact else high * by + plus
+    return Range(low, said.low_in, high, said.high_in)
 
 
 def limits(row: ThresholdRow) -> str:

@@ -1,7 +1,6 @@
 """How often each test comes back while tacrolimus is taken: S25, S26, S29-S35, D1-D11."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from math import ceil
@@ -256,7 +255,7 @@ class _Treatment:
             return entry
         due = max(test.due, steady_on)
         latest = due + timedelta(row.grace_days)
-        return entry._replace(test=replace(test, earliest=steady_on, due=due, latest=latest))
+        return entry._replace(test=test._replace(earliest=steady_on, due=due, latest=latest))
 
     def _holds(self, condition: Condition, due: date) -> bool:
         """Whether the condition holds; the first weeks, months and year by the day of the test."""

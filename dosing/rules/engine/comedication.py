@@ -5,7 +5,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from dosing.rules.engine.facts import CaseFacts, CoMedication, once_a_question
-from dosing.rules.engine.quantities import ZERO, day, shown
+from dosing.rules.engine.quantities import ZERO, compared, day, shown
 from dosing.rules.engine.rows import (
     INTERACTING,
     DoseAct,
@@ -103,24 +103,21 @@ class _Taken:
 
 @once_a_question
 def _taken(case: CaseFacts, book: RuleBook, at: datetime) -> _Taken:
-    names: set[str] = set()
     by_class: dict[DrugClass, list[tuple[CoMedication, str]]] = {}
     by_group: dict[DrugGroup, list[tuple[CoMedication, DrugGroupRow]]] = {}
-    classes, groups, today = book.index.drug_classes, book.index.groups_of, at.date()
-    for drug in case.co_medications:
-        if not drug.systemic or not is_taken(drug, today):
-            continue
-        names.update(drug.ingredients)
+    classes, groups_of, today = book.index.drug_classes, book.index.groups_of, at.date()
+    taken = [drug for drug in case.co_medications if drug.systemic and is_taken(drug, today)]
+    for drug in taken:
         rows: dict[DrugGroup, DrugGroupRow] = {}
         for name in drug.ingredients:
             if name in classes:
                 by_class.setdefault(classes[name][0], []).append((drug, name))
-            for row in groups.get(name, ()):
+            for row in groups_of.get(name, ()):
                 rows.setdefault(row.group, row)
         for group, row in rows.items():
             by_group.setdefault(group, []).append((drug, row))
     return _Taken(
-        frozenset(names),
+        frozenset(name for drug in taken for name in drug.ingredients),
         {drug_class: tuple(drugs) for drug_class, drugs in by_class.items()},
         {group: tuple(drugs) for group, drugs in by_group.items()},
     )
@@ -206,10 +203,8 @@ def events(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Event, ...]:
 
 def is_open(event: Event, book: RuleBook, at: datetime) -> bool:
     """Whether the event still counts: fewer days than the book's row since day 0."""
-    elapsed = (at.date() - event.on).days
-    return (
-        event.change is not Change.UNDATED and elapsed < book.index.numbers["INTERACTION-OPEN-DAYS"]
-    )
+    elapsed, limit = (at.date() - event.on).days, book.index.numbers["INTERACTION-OPEN-DAYS"]
+    return event.change is not Change.UNDATED and compared(elapsed, limit) < 0
 
 
 def unlisted(case: CaseFacts, at: datetime) -> tuple[CoMedication, ...]:

@@ -47,9 +47,10 @@ def proposal(action: Action, total: Fraction, step: Fraction, arithmetic: str) -
 
     Raises ValueError for a total that is no multiple of `step` or below two capsules.
     """
-    if total % step or total < lowest_mg_per_day(step):
+    capsules, rest = divmod(total, step)
+    if rest or capsules < 2:
         raise ValueError("a proposal must be dispensable in two doses")
-    evening = total // step // 2 * step
+    evening = capsules // 2 * step
     morning = total - evening
     if morning != evening:
         arithmetic += f"; {mg(total)} mg/day = {mg(morning)} + {mg(evening)}"

@@ -1,6 +1,6 @@
 """Potassium, magnesium and calcium by their bands, and what raises potassium: S59-S61, S63."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from dosing.rules.engine import doses
@@ -78,21 +78,25 @@ _RAISING = tuple(group for group, _ in _KINDS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Electrolyte:
-    """The newest result of one electrolyte: how it is said, and where it stands.
+    """The newest result of one electrolyte, and where it stands.
 
+    `computed` is what was made of it, behind the result as reported, for the rows of the book;
     `lacks` is what should have been measured with it.
     """
 
     seen: Observation
     name: str
-    words: str
     place: Standing
+    computed: str = ""
     lacks: str = ""
 
-    @property
-    def stands(self) -> str:
+    def words(self, at: datetime) -> str:
+        """The result, and what was computed from it."""
+        return f"{reported(self.seen, at)}{self.computed}"
+
+    def stands(self, at: datetime) -> str:
         """The result and the stretch in which it certainly lies, in words."""
-        result = f"{self.name} {self.words}"
+        result = f"{self.name} {self.words(at)}"
         return result if self.place.row is None else f"{result} is {limits(self.place.row)}"
 
 
@@ -117,7 +121,7 @@ def _tier(
         if code != electrolyte.place.finding:
             continue
         again = tuple(
-            replace(test, analyte=seen.analyte) for test in next_test(book, repeat, drawn_on, code)
+            test._replace(analyte=seen.analyte) for test in next_test(book, repeat, drawn_on, code)
         )
         also: tuple[DueTest, ...] = ()
         if electrolyte.lacks:
@@ -129,16 +133,17 @@ def _tier(
         raising = ""
         if effect is Effect.ASKS_FOR_LESS:
             raising = partners(case, book, at, *_RAISING, DrugGroup.RAISES_POTASSIUM)
+        stands = electrolyte.stands(at)
         hold: DoseProposal | None = None
         if code == _HELD:
-            hold = doses.hold(f"hold: {electrolyte.stands[0].lower()}{electrolyte.stands[1:]}")
+            hold = doses.hold(f"hold: {stands[0].lower()}{stands[1:]}")
         return raised(
             book,
             code,
-            f"{electrolyte.stands}: {done}.{f' Repeat it{by_when(again)}.' if again else ''}"
+            f"{stands}: {done}.{f' Repeat it{by_when(again)}.' if again else ''}"
             f"{f' Review what raises potassium: {raising}.' if raising else ''}"
             f"{MAY_BE_WORSE if electrolyte.place.open_ended else ''}",
-            inputs=((seen.analyte, electrolyte.words),),
+            inputs=((seen.analyte, electrolyte.words(at)),),
             proposal=hold,
             due_tests=again + also,
             effect=effect,
@@ -172,7 +177,7 @@ def disturbances(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[str, ..
     """
     findings = book.index.findings
     return tuple(
-        f"{each.name[0].lower()}{each.name[1:]} {each.words}"
+        f"{each.name[0].lower()}{each.name[1:]} {each.words(at)}"
         for each in newest(case, book, at)
         if each.place.finding in findings and "S63" in findings[each.place.finding].statements
     )
@@ -193,11 +198,15 @@ def _plain(
     if seen is None:
         return None
     rows = book.index.thresholds.get(quantity, ())
-    words = reported(seen, at)
     unit = rows[0].unit if rows else seen.unit
-    if seen.unit != unit:
-        words += f" ({seen.comparator or ''}{shown(seen.canonical, at_most=3)} {unit})"
-    return Electrolyte(seen=seen, name=name, words=words, place=standing(rows, values(seen), book))
+    return Electrolyte(
+        seen=seen,
+        name=name,
+        place=standing(rows, values(seen), book),
+        computed=""
+        if seen.unit == unit
+        else f" ({seen.comparator or ''}{shown(seen.canonical, at_most=3)} {unit})",
+    )
 
 
 def _corrected_calcium(case: CaseFacts, book: RuleBook, at: datetime) -> Electrolyte | None:
@@ -229,12 +238,12 @@ def _corrected_calcium(case: CaseFacts, book: RuleBook, at: datetime) -> Electro
     return Electrolyte(
         seen=seen,
         name="Calcium",
-        words=f"{reported(seen, at)} ({number} mmol/L, {how})",
         place=standing(
             book.index.thresholds.get("calcium-corrected", ()),
             scaled(values(seen), mmol_per_l, plus),
             book,
         ),
+        computed=f" ({number} mmol/L, {how})",
         lacks=lacks,
     )
 

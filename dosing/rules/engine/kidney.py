@@ -23,7 +23,7 @@ from dosing.rules.engine.bands import (
     undecided,
 )
 from dosing.rules.engine.facts import CaseFacts, EventKind, Observation, once_a_question
-from dosing.rules.engine.quantities import day, months_after, round_down, shown
+from dosing.rules.engine.quantities import begins, day, months_after, round_down, shown
 from dosing.rules.engine.rows import DrugGroup
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.trough import target, target_words, values
@@ -310,9 +310,8 @@ def _unclear(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ..
     """A creatinine or an eGFR with a comparator that may or may not be renal dysfunction."""
     found: tuple[Finding, ...] = ()
     creatinine, egfr = case.newest(CREATININE, at), case.newest(EGFR, at)
-    if creatinine is not None and any(
-        place.undecided for place, _ in _creatinine_places(case, book, at)
-    ):
+    unclear = any(place.undecided for place, _ in _creatinine_places(case, book, at))
+    if creatinine is not None and unclear:
         found += undecided(book, "KIDNEY-UNDECIDED", "Creatinine", creatinine, at)
     if egfr is not None and _low_filtration(egfr, case, book, at).undecided:
         found += undecided(book, "KIDNEY-UNDECIDED", "eGFR", egfr, at)
@@ -384,15 +383,14 @@ def _risen(
     if not _drawn_on_tacrolimus(newest, case, at):
         return None
     drawn_on = day_of(newest, at)
-    first = months_after(drawn_on, -int(months))
-    settled_on = drawn_on - timedelta(days=int(days))
+    first = begins(months_after(drawn_on, -int(months)), at)
+    before = newest.at
+    if settled:
+        before = min(before, begins(drawn_on + timedelta(days=1 - int(days)), at))
     earlier = [
         seen
-        for seen in takewhile(lambda seen: day_of(seen, at) >= first, case.results(CREATININE, at))
-        if seen.comparator is None
-        and seen.canonical.numerator > 0
-        and seen.at < newest.at
-        and (not settled or day_of(seen, at) <= settled_on)
+        for seen in takewhile(lambda seen: seen.at >= first, case.results(CREATININE, at))
+        if seen.comparator is None and seen.canonical.numerator > 0 and seen.at < before
     ]
     if not earlier:
         return None

@@ -1,7 +1,7 @@
 """Exact doses, levels and months: units as types, and the two ways a dose is rounded."""
 
 from calendar import monthrange
-from datetime import date
+from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
@@ -25,7 +25,7 @@ class Comparator(StrEnum):
     AT_LEAST = ">="
 
 
-def compared(value: Decimal | Fraction, limit: Decimal | Fraction) -> int:
+def compared(value: int | Decimal | Fraction, limit: Decimal | Fraction) -> int:
     """-1, 0 or 1: whether `value` is less than `limit`, the same or more. Exact.
 
     By whole numbers, as every result is held against every band: Python's own comparison of a
@@ -87,6 +87,11 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 def day(on: date) -> str:
     """A date as people read it in the clinic, 02-Nov-2026."""
     return f"{on.day:02d}-{_MONTHS[on.month - 1]}-{on.year:04d}"
+
+
+def begins(on: date, at: datetime) -> datetime:
+    """The moment at which a day begins in the offset of `at`."""
+    return datetime.combine(on, time.min, at.tzinfo)
 
 
 _IN_EVERY_MONTH = 28

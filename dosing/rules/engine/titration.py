@@ -84,14 +84,18 @@ def level_bands(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding,
     from the newest level that may carry one, unless a newer level speaks for the other side.
     """
     regimen = case.regimen
-    known = levels(case, at)
-    if regimen is None or not known:
+    newest = next(levels(case, at), None)
+    if regimen is None or newest is None:
         return ()
-    newest = known[0]
     placed = newest_trough(case, book, at)
     still_open = tuple(event for event in events(case, book, at) if is_open(event, book, at))
     basis = next(
-        (level for level in known if why_not(level, regimen, still_open, book, at) is None), None
+        (
+            level
+            for level in levels(case, at)
+            if why_not(level, regimen, still_open, book, at) is None
+        ),
+        None,
     )
     found: tuple[Finding, ...] = ()
     newer: list[Side | None] = []

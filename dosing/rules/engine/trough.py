@@ -18,7 +18,7 @@ from dosing.rules.engine.facts import (
     Regimen,
     once_a_question,
 )
-from dosing.rules.engine.quantities import ZERO, Comparator, compared, day, shown
+from dosing.rules.engine.quantities import ZERO, Comparator, begins, compared, day, shown
 from dosing.rules.engine.rows import Band, LevelWindowRow
 from dosing.rules.engine.rulebook import RuleBook
 
@@ -34,12 +34,17 @@ class Side(StrEnum):
 
 
 class Range(NamedTuple):
-    """All values a result may stand for; None is unbounded. An exact result has both ends equal."""
+    """All values a result may stand for; without a high end unbounded. One value has both alike."""
 
-    low: Fraction | None
+    low: Fraction
     low_in: bool
     high: Fraction | None
     high_in: bool
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is one value."""
+        return self.low is self.high or self.low == self.high
 
     def below(self, limit: Fraction, *, or_at: bool = False) -> bool:
         """Whether every value is less than `limit` (or at it)."""
@@ -50,8 +55,6 @@ class Range(NamedTuple):
 
     def above(self, limit: Fraction, *, or_at: bool = False) -> bool:
         """Whether every value is more than `limit` (or at it)."""
-        if self.low is None:
-            return False
         order = compared(self.low, limit)
         return order > 0 or (order == 0 and (or_at or not self.low_in))
 
@@ -70,7 +73,7 @@ def values(level: Observation) -> Range:
 
 def exactly(value: Fraction) -> Range:
     """The range of one value, ng/mL."""
-    return Range(low=value, low_in=True, high=value, high_in=True)
+    return Range(value, True, value, True)
 
 
 def level_words(level: Observation, at: datetime) -> str:
@@ -82,17 +85,14 @@ def level_words(level: Observation, at: datetime) -> str:
     return f"{words} on {day(level.at.astimezone(at.tzinfo).date())}"
 
 
-def levels(case: CaseFacts, at: datetime) -> tuple[Observation, ...]:
+def levels(case: CaseFacts, at: datetime) -> Iterator[Observation]:
     """The tacrolimus levels of this regimen, newest first."""
-    return tuple(_levels(case, at))
-
-
-def _levels(case: CaseFacts, at: datetime) -> Iterator[Observation]:
     if case.regimen is None:
         return
     begun = case.regimen.started_on
+    first = None if begun is None else begins(begun, at)
     for level in case.results(TACROLIMUS_LEVEL, at):
-        if begun is not None and level.at.astimezone(at.tzinfo).date() < begun:
+        if first is not None and level.at < first:
             return
         yield level
 
@@ -121,7 +121,7 @@ def newest_trough(case: CaseFacts, book: RuleBook, at: datetime) -> Observation 
     if case.regimen is None:
         return None
     window = book.index.windows.get(case.regimen.formulation)
-    return next((level for level in _levels(case, at) if is_trough(level, window)), None)
+    return next((level for level in levels(case, at) if is_trough(level, window)), None)
 
 
 def last_trough_on(case: CaseFacts, book: RuleBook, at: datetime) -> date | None:
@@ -181,7 +181,7 @@ def high_since(case: CaseFacts, book: RuleBook, at: datetime, since: date) -> Ob
 
 def sample(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
     """S28: was the newest level drawn as a trough? If not, it changes no dose and is repeated."""
-    newest = next(_levels(case, at), None)
+    newest = next(levels(case, at), None)
     if newest is None or case.regimen is None:
         return ()
     window = book.index.windows.get(case.regimen.formulation)
@@ -239,6 +239,8 @@ def _side(said: Range, aim: tuple[Fraction, Fraction], book: RuleBook) -> Side |
         return Side.BELOW
     if said.above(high, or_at=not row.high_included):
         return Side.ABOVE
+    if said.exact:
+        return Side.INSIDE
     inside = said.above(low, or_at=row.low_included) and said.below(high, or_at=row.high_included)
     return Side.INSIDE if inside else None
 
