@@ -102,14 +102,20 @@ def content_sha256(book: RuleBook) -> str:
 def add_book(*, text: str, by: Signature, shipped: bool = False) -> RuleBook:
     """Keep a book's TOML as the rows of a draft of the version that it names.
 
-    Raises `ValidationError` when the text is not a rule book, its version is there already, or
-    another draft is open.
+    One that is `shipped` with a release takes the next number where its own is taken. Raises
+    `ValidationError` when the text is not a rule book, its version is there already, or another
+    draft is open.
     """
     try:
         book = toml_book.read(text)
     except ValueError as error:
         raise ValidationError({"text": f"This is not a rule book: {error}"}) from error
-    return _add(book, shipped_sha256=digest_of_text(text) if shipped else "", by=by)
+    if not shipped:
+        return _add(book, by=by)
+    versions = list(RuleBook.objects.values_list("version", flat=True))
+    if book.version in versions:
+        book = replace(book, version=_next_version(versions, year=book.version.partition("-")[0]))
+    return _add(book, shipped_sha256=digest_of_text(text), by=by)
 
 
 @service("Rule book delivered")
@@ -396,17 +402,17 @@ def _draft_from(source: RuleBook, *, title: str, at: datetime, by: Signature) ->
                 "at a time. Publish or discard it first."
             )
     book = engine_book(source)
-    version = _next_version([row.version for row in books], year=at.year)
+    version = _next_version([row.version for row in books], year=str(at.year))
     return _add(
         replace(book, version=version, title=title.strip() or book.title), based_on=source, by=by
     )
 
 
-def _next_version(versions: list[str], *, year: int) -> str:
+def _next_version(versions: list[str], *, year: str) -> str:
     numbers = [0]
     for version in versions:
         of_year, _, number = version.partition("-")
-        if of_year == str(year) and number.isdigit():
+        if of_year == year and number.isdigit():
             numbers.append(int(number))
     return f"{year}-{max(numbers) + 1:02d}"
 

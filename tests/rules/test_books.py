@@ -39,7 +39,7 @@ from tacroweb.audit.models import LedgerEntry
 from tacroweb.audit.verify import verify
 from tests.engine.given import FIRST_SEED, SEED
 from tests.engine.test_golden import GOLDEN
-from tests.factories import NOW, by_system
+from tests.factories import NOW, a_newer_book, by_system
 
 BY = by_system(reason="a test of the rule book")
 SHIPPED = sorted(SEED.parent.glob("*.toml"))
@@ -297,6 +297,23 @@ def test_where_a_book_is_in_force_a_new_one_waits_for_approval_and_only_one(
     assert not RuleBook.objects.filter(version="2026-09").exists()
     with pytest.raises(BookNotPublishable, match="waits as a draft"):
         deliver_book(text=later_text("2026-10"), at=NOW, by=BY)
+
+
+@pytest.mark.django_db
+def test_a_shipped_book_whose_number_was_given_here_takes_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = a_newer_book()
+    assert own.version == "2026-03"
+    monkeypatch.setattr(seed_rules, "SEED", tmp_path)
+    (tmp_path / "2026-03.toml").write_text(later_text("2026-03"))
+    call_command("seed_rules")
+    assert "2026-03 of this release, here 2026-04, is a draft" in capsys.readouterr().out
+    draft = RuleBook.objects.get(version="2026-04")
+    assert draft.shipped_sha256 == digest_of_text(later_text("2026-03"))
+    call_command("seed_rules")
+    assert capsys.readouterr().out == ""
+    assert published_version() == own
 
 
 @pytest.mark.django_db

@@ -42,7 +42,11 @@ class Command(BaseCommand):
                 )
             else:
                 book = add_book(text=text, shipped=True, by=by)
-                said = f"Rule book {book} of this release is a draft and waits for approval."
+                named = "" if book.version == file.stem else f", here {book},"
+                said = (
+                    f"Rule book {file.stem} of this release{named} is a draft and waits for "
+                    "approval."
+                )
             if options["verbosity"]:
                 self.stdout.write(said)
 
@@ -52,11 +56,14 @@ def _is_there(file: Path, text: str) -> bool:
     said = toml_book.read(text).version
     if said != file.stem:
         raise CommandError(f"{file.name} says that it is version {said}.")
+    sha256 = digest_of_text(text)
+    if RuleBook.objects.filter(shipped_sha256=sha256).exists():
+        return True
     stored = RuleBook.objects.defer("text").filter(version=file.stem).first()
-    if stored is None:
-        return False
+    if stored is None or stored.based_on_id is not None:
+        return False  # or a book that was drafted here under the same number
     # A book of an earlier release has no note of its delivery: its text is the file's.
-    if (stored.shipped_sha256 or stored.sha256) != digest_of_text(text):
+    if (stored.shipped_sha256 or stored.sha256) != sha256:
         raise CommandError(
             f"{file.name} differs from the rule book {file.stem} in the database. A book never "
             "changes once it is there: give the new rules a new version."
