@@ -4,10 +4,11 @@
 #   make check    format, lint, types, import contracts, templates, migrations, deploy check
 #   make install  the environment alone
 #   make bench    the figures that README.md quotes
+#   make mutation the engine's topics mutated, each mutant before every kept answer (an hour)
 #   make lock     requirements/ anew from pyproject.toml (UPGRADE=1 takes newer releases)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sqlite test-postgres check install bench lock
+.PHONY: help demo test test-sqlite test-postgres check install bench mutation lock
 
 PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check install --quiet --require-hashes
@@ -43,7 +44,11 @@ check: .venv/dev.stamp
 		ALLOWED_HOSTS=tacroweb.example HTTPS=1 $(PY) manage.py check --deploy --fail-level WARNING
 
 bench: .venv/dev.stamp
-	@for name in engine pages ledger; do $(PY) -m benchmarks.$$name || exit 1; done
+	@for name in engine replay impact pages ledger; do $(PY) -m benchmarks.$$name || exit 1; done
+
+mutation: .venv/dev.stamp
+	@.venv/bin/mutmut run --max-children $(WORKERS)
+	@.venv/bin/mutmut results
 
 LOCK := CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile $(if $(UPGRADE),--upgrade)
 lock: .venv/dev.stamp
