@@ -3,9 +3,9 @@
 from django.urls import path, re_path
 
 from dosing import views
-from dosing.reading import views as reading
 from dosing.companion import views as companion
 from dosing.governance import views as governance
+from dosing.reading import views as reading
 
 app_name = "dosing"
 _OF_PATIENT = "patients/<uuid:patient>/"

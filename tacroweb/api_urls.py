@@ -11,9 +11,9 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from dosing.api import routes as dosing
-from dosing.reading.api import routes as reading
 from dosing.companion.api import routes as companion
 from dosing.governance.api import routes as governance
+from dosing.reading.api import routes as reading
 from monitoring.api import routes as monitoring
 from patients.api import routes as patients
 from tacroweb.audit.api import routes as audit
