@@ -227,6 +227,9 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "RouteEnum": "patients.models.Route.choices",
         "VaccineRouteEnum": "patients.models.VaccineRoute.choices",
+        "RuleBookStatusEnum": "dosing.rules.models.RuleBookStatus.choices",
+        "RegimenStatusEnum": "dosing.models.RegimenStatus.choices",
+        "TaskStatusEnum": "monitoring.models.TaskStatus.choices",
     },
 }
 

@@ -94,7 +94,7 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else format_decimal(value)
 
 
-class ChangeSerializer(serializers.Serializer[Any]):
+class BookChangeSerializer(serializers.Serializer[Any]):
     """One line of the difference to the book in force; `flag` is what must not be missed."""
 
     table = serializers.CharField()
@@ -118,7 +118,7 @@ class LintSerializer(serializers.Serializer[Any]):
     accepted = serializers.CharField()
 
 
-class DifferenceSerializer(serializers.ModelSerializer[ImpactDifference]):
+class ImpactDifferenceSerializer(serializers.ModelSerializer[ImpactDifference]):
     """A patient of the caller's clinic whose advice would be another, old and new."""
 
     patient = serializers.UUIDField(source="patient.public_id", read_only=True)
@@ -161,25 +161,25 @@ class ImpactSerializer(serializers.ModelSerializer[ImpactRun]):
     def get_elsewhere(self, run: ImpactRun) -> int:
         return differing_elsewhere(run, self.context["clinic"])
 
-    @extend_schema_field(DifferenceSerializer(many=True))
+    @extend_schema_field(ImpactDifferenceSerializer(many=True))
     def get_patients_differing(self, run: ImpactRun) -> Any:
         named = named_differences(run, self.context["clinic"])
-        return DifferenceSerializer(named, many=True).data
+        return ImpactDifferenceSerializer(named, many=True).data
 
 
-class ReasonSerializer(StrictKeys):
+class BookStepSerializer(StrictKeys):
     """Why this step is taken."""
 
     reason = serializers.CharField(max_length=LONGEST)
 
 
-class OpenSerializer(ReasonSerializer):
+class OpenSerializer(BookStepSerializer):
     """A new draft: of the book in force, or of the earlier one named, to go back to it."""
 
     begin_with = serializers.CharField(max_length=20, required=False)
 
 
-class ApproveSerializer(ReasonSerializer):
+class ApproveSerializer(BookStepSerializer):
     """An approval is signed: the approver's own password, token or session alike."""
 
     password = serializers.CharField(max_length=LONGEST, write_only=True, trim_whitespace=False)
@@ -242,13 +242,13 @@ class RuleBookViewSet(
             raise serializers.ValidationError({"begin_with": "There is no such rule book."})
         return self._answer(rollback_book(to=to, at=at, by=by), status.HTTP_201_CREATED)
 
-    @extend_schema(responses=ChangeSerializer(many=True))
+    @extend_schema(responses=BookChangeSerializer(many=True))
     @action(detail=True, methods=["get"], pagination_class=None)
     def changes(self, request: Request, version: str) -> Response:
         """What the book says otherwise than the one in force, field by field."""
         against = engine_book(published_version())
         found = [asdict(each) for each in changes_of(against, engine_book(self.get_object()))]
-        return Response(ChangeSerializer(found, many=True).data)
+        return Response(BookChangeSerializer(found, many=True).data)
 
     @extend_schema(responses=LintSerializer(many=True))
     @action(detail=True, methods=["get"], pagination_class=None)
@@ -284,26 +284,26 @@ class RuleBookViewSet(
         answer = ImpactSerializer(run, context={"clinic": access.clinic})
         return Response(answer.data, status=status.HTTP_202_ACCEPTED)
 
-    @extend_schema(request=ReasonSerializer, responses=RuleBookSerializer)
+    @extend_schema(request=BookStepSerializer, responses=RuleBookSerializer)
     @action(detail=True, methods=["post"])
     def submit(self, request: Request, version: str) -> Response:
         """Put a draft forward for review."""
-        by = for_installation(access_of(request), self._given(ReasonSerializer)["reason"])
+        by = for_installation(access_of(request), self._given(BookStepSerializer)["reason"])
         book = submit_for_review(book=self.get_object(), at=timezone.now(), by=by)
         return self._answer(book)
 
-    @extend_schema(request=ReasonSerializer, responses=RuleBookSerializer)
+    @extend_schema(request=BookStepSerializer, responses=RuleBookSerializer)
     @action(detail=True, methods=["post"])
     def discard(self, request: Request, version: str) -> Response:
         """Give a draft up; it is kept, retired."""
-        by = for_installation(access_of(request), self._given(ReasonSerializer)["reason"])
+        by = for_installation(access_of(request), self._given(BookStepSerializer)["reason"])
         return self._answer(discard_draft(book=self.get_object(), at=timezone.now(), by=by))
 
-    @extend_schema(request=ReasonSerializer, responses=RuleBookSerializer)
+    @extend_schema(request=BookStepSerializer, responses=RuleBookSerializer)
     @action(detail=True, methods=["post"], url_path="give-back")
     def give_back(self, request: Request, version: str) -> Response:
         """Give a book in review back to its editors."""
-        by = for_installation(access_of(request), self._given(ReasonSerializer)["reason"])
+        by = for_installation(access_of(request), self._given(BookStepSerializer)["reason"])
         return self._answer(return_to_draft(book=self.get_object(), by=by))
 
     @extend_schema(request=ApproveSerializer, responses=RuleBookSerializer)
