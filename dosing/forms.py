@@ -233,7 +233,9 @@ class OrderForm(AnsweringForm):
             self._ask_for_the_product()
         if meaning == Meaning.SWITCHED:
             self.fields["act"] = forms.CharField(initial=SWITCH, widget=forms.HiddenInput())
-            self.fields["reason_text"].help_text = "Why the product is switched."
+            why = self.fields["reason_text"]
+            why.required, why.help_text = True, "Why the product is switched."
+            why.error_messages["required"] = "Say in words why the product is switched."
         if meaning == Meaning.STARTED:
             self._ask_for_a_target()
             self.starting = starting_doses(assessment)

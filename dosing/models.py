@@ -59,6 +59,14 @@ class Formulation(models.TextChoices):
     LCP = "LCP", "LCP extended release (Envarsus), once daily"
 
 
+def product_words(brand: str, formulation: str) -> str:
+    """A product as it stands in a sentence: "Prograf, immediate release, twice daily"."""
+    label = str(Formulation(formulation).label)
+    # "LCP extended release" keeps its letters.
+    words = label if label[1:2].isupper() else label[:1].lower() + label[1:]
+    return f"{brand}, {words}"
+
+
 class RegimenStatus(models.TextChoices):
     ACTIVE = "ACTIVE", "Active"
     HELD = "HELD", "Held"
@@ -123,6 +131,11 @@ class Regimen(TrackedModel):
 
     def __str__(self) -> str:
         return f"{self.brand} ({self.formulation})"
+
+    @property
+    def product(self) -> str:
+        """The product as it stands in a sentence."""
+        return product_words(self.brand, self.formulation)
 
     def audit_subject(self) -> str:
         return f"patient:{self.patient_id}"

@@ -19,7 +19,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_safe
 
 from dosing.case import case_of
-from dosing.checks import Answer, AnswerReason, Prescription, Product, in_words, questions
+from dosing.checks import Answer, AnswerReason, Prescription, in_words, questions
 from dosing.forms import COMPANION, SWITCH, InterruptionForm, OrderForm, SignForm, TargetForm
 from dosing.models import (
     Assessment,
@@ -32,6 +32,7 @@ from dosing.models import (
     Regimen,
     RegimenStatus,
     SignedOrder,
+    product_words,
 )
 from dosing.pages import (
     answer_in_words,
@@ -66,7 +67,6 @@ from dosing.services import (
     interruption_digest,
     meaning_of,
     order_dose,
-    product_of,
     replay,
     resume_regimen,
     review_order,
@@ -292,9 +292,9 @@ def _summary(
     last = last_order(patient)
     rows: list[tuple[str, object]] = []
     if reviewed.meaning == Meaning.SWITCHED and last is not None:
-        rows.append(("Product before", _product_words(product_of(last.regimen))))
+        rows.append(("Product before", f"Tacrolimus {last.regimen.product}"))
     rows += [
-        ("Product", _product_words(product)),
+        ("Product", f"Tacrolimus {product_words(product.brand, product.formulation)}"),
         ("Morning dose", f"{format_decimal(prescription.morning_mg)} mg"),
         ("Evening dose", f"{format_decimal(prescription.evening_mg)} mg"),
         (
@@ -317,10 +317,6 @@ def _summary(
     rows.append(("Decision", reviewed.decision.label))
     rows.append(("Rule book", made.rule_book.version))
     return rows
-
-
-def _product_words(product: Product) -> str:
-    return f"Tacrolimus {product.brand}, {product.formulation.label.lower()}"
 
 
 def _change(before_mg: Decimal, after_mg: Decimal) -> str:
@@ -453,7 +449,7 @@ def _interruption(
 
 def _course(regimen: Regimen, order: DoseOrder | None) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = [
-        ("Product", _product_words(product_of(regimen))),
+        ("Product", f"Tacrolimus {regimen.product}"),
         ("State", regimen.get_status_display()),
     ]
     if order is not None:
@@ -561,7 +557,7 @@ def why(request: HttpRequest, patient: uuid.UUID, order: uuid.UUID) -> HttpRespo
     terms = terms_at(row)
     context = of_patient(person, at=timezone.now()) | {
         "order": row,
-        "product": f"{terms.brand}, {terms.formulation.label.lower()}",
+        "product": product_words(terms.brand, terms.formulation),
         "reason": in_words(ReasonCode(row.reason_code), row.reason_text),
         "signature": getattr(row, "signature", None),
         "assessment": made,

@@ -8,7 +8,14 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from dosing.models import Assessment, DoseOrder, Regimen, RegimenStatus, SignedOrder
+from dosing.models import (
+    Assessment,
+    CompanionOrder,
+    DoseOrder,
+    Regimen,
+    RegimenStatus,
+    SignedOrder,
+)
 from dosing.services import advise, replay
 from monitoring.models import MonitoringTask, SweepRun, TaskStatus
 from monitoring.selectors import worklist
@@ -83,6 +90,21 @@ def test_the_demo_is_a_working_clinic_and_a_second_run_changes_nothing(
     assert said["Whitfield"].outcome == "OUTSIDE_PROTOCOL"
     assert Regimen.objects.get(patient__family_name="Ferreira").status == RegimenStatus.HELD
     assert said["Okafor"].proposal is None
+    # The whole protocol: each with what the chart is to show of it.
+    for name, code in {
+        "Vogel": "KIDNEY-TARGET-R2",
+        "Chen": "POTASSIUM-DRUG-HIGH",
+        "Haraldsen": "RECHECK-STEROID-CHANGED",
+        "Lindqvist": "LIVE-VACCINE-PLANNED",
+        "Moreau": "PREGNANCY-HARM",
+        "Petrov": "QT-PROLONGED",
+        "Sandoval": "OUTCOME-RESPONSE",
+    }.items():
+        assert code in codes[name], f"{name}: {sorted(codes[name])}"
+    tapered = CompanionOrder.objects.filter(patient__family_name="Haraldsen").order_by("since")
+    assert [(order.regimen_code, int(order.dose)) for order in tapered] == [
+        ("A2", 50), ("A2", 40), ("A2", 30),
+    ]  # fmt: skip
     due = worklist(first, today=timezone.localdate(timezone=first.zone))
     assert due.counts.overdue >= 1
     assert "Novák" in {visit.patient.family_name for visit in due.visits}

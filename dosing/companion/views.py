@@ -11,7 +11,13 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from dosing.companion.forms import CompanionForm, CompanionSignForm, CompanionStopForm
-from dosing.models import Assessment, CompanionMeaning, CompanionOrder, Factor
+from dosing.models import (
+    Assessment,
+    CompanionMeaning,
+    CompanionOrder,
+    Factor,
+    route_words,
+)
 from dosing.pages import (
     assessment_or_404,
     chart_of,
@@ -164,7 +170,7 @@ def _summary(made: Assessment, reviewed: CompanionReview) -> list[tuple[str, obj
     order = reviewed.order
     rows: list[tuple[str, object]] = [
         ("Regimen", f"{order.title} (step {order.step})"),
-        ("Drug", f"{order.drug[:1].upper()}{order.drug[1:]}, {order.get_route_display().lower()}"),
+        ("Drug", f"{order.drug[:1].upper()}{order.drug[1:]}, {route_words(order.route)}"),
         ("Dose", f"{order.dose_words}, {order.rhythm}"),
     ]
     if reviewed.last is not None:
@@ -174,7 +180,7 @@ def _summary(made: Assessment, reviewed: CompanionReview) -> list[tuple[str, obj
     if order.weight_kg is not None:
         rows.append(("Weight used", quantity(str(order.weight_kg.normalize()), "kg")))
     if order.body_surface_m2 is not None:
-        rows.append(("Body surface used", quantity(str(order.body_surface_m2), "m2")))
+        rows.append(("Body surface used", f"{order.body_surface_m2} m²"))
     rows.append(("Reason", order.reason))
     rows.append(("Rule book", made.rule_book.version))
     return rows

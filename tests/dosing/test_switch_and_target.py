@@ -423,7 +423,7 @@ def test_a_switch_is_typed_reviewed_and_signed(on_tacrolimus: Regimen, page: Cli
     reviewed = page.post(review, typed(made))
     text = reviewed.content.decode()
     assert "Product before" in text
-    assert "Tacrolimus Envarsus, lcp extended release" in text
+    assert "Tacrolimus Envarsus, LCP extended release (Envarsus), once daily" in text
     sent = typed(made) | {
         "password": PASSWORD,
         "shown_sha256": reviewed.context["review"].shown_sha256,
