@@ -56,15 +56,14 @@ def test_cannabidiol_has_close_troughs_while_its_start_is_recent() -> None:
     assert due(advice(start), CANNABIDIOL) == []
 
 
-def test_cannabidiol_asks_for_less_until_a_trough_has_seen_it() -> None:
+def test_cannabidiol_asks_for_less_as_long_as_it_is_taken() -> None:
     def effect(on: date | None, *observations: facts.Observation) -> Effect:
         given_case = case(co_medications=(drug("cannabidiol", on),), observations=observations)
         return found(advice(given_case), CANNABIDIOL).effect
 
     assert effect(ago(4)) is Effect.ASKS_FOR_LESS
-    assert effect(ago(4), level("4.2", at=AT - timedelta(days=4))) is Effect.ASKS_FOR_LESS
-    assert effect(ago(4), level("4.2", at=AT - timedelta(days=3))) is Effect.NONE
-    assert effect(None) is Effect.NONE
+    assert effect(ago(4), level("4.2", at=AT - timedelta(days=3))) is Effect.ASKS_FOR_LESS
+    assert effect(None, level("4.2", at=AT - timedelta(days=3))) is Effect.ASKS_FOR_LESS
 
 
 def test_the_message_of_cannabidiol_says_what_is_not_known() -> None:

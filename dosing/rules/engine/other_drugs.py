@@ -12,12 +12,14 @@ from dosing.rules.engine.trough import last_trough_on
 
 
 def cannabidiol(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
-    """S66, X13: levels may rise as long as it is taken; a raise waits for a trough drawn since."""
+    """S66, X13: levels may rise as long as it is taken, and as long as that a lower dose is asked.
+
+    A low trough raises nothing meanwhile, even one drawn since it began: the finding asks for less.
+    """
     code = "CANNABIDIOL-TAKEN"
     found: tuple[Finding, ...] = ()
     for taken, row in of_group(case, book, at, DrugGroup.CANNABIDIOL):
-        begun, last_done = _day_zero(taken, at), last_trough_on(case, book, at)
-        unseen = begun is not None and (last_done is None or last_done <= begun)
+        begun = _day_zero(taken, at)
         found += raised(
             book,
             code,
@@ -25,7 +27,7 @@ def cannabidiol(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding,
             f"closely and consider a lower dose.{_ask_for_date(begun)}",
             inputs=(("drug", taken.drug), ("since", _since(begun))),
             due_tests=_troughs(case, book, begun, at, code),
-            effect=Effect.ASKS_FOR_LESS if unseen else Effect.NONE,
+            effect=Effect.ASKS_FOR_LESS,
         )
     return found
 
