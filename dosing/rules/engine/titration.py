@@ -310,11 +310,12 @@ def _titrate(
         )
     rounding = book.index.roundings["TITRATION"]
     total = doses.dispensable(capped, step, rounding, lowest=lowest, highest=highest)
+    reached_mg = current if total is None else total
+    if reached_mg < doses.lowest_mg_per_day(step):  # a present dose of one capsule a day included
+        said = f"The dose that follows ({sum_shown}) cannot be dispensed."
+        return None, said, _below_capsules(sum_shown, below, step, book)
     if total is None or total == current:
         return None, f"The nearest dispensable dose is the present one ({sum_shown}).", ()
-    if total < doses.lowest_mg_per_day(step):
-        said = f"The dose that follows ({sum_shown}) cannot be dispensed."
-        return None, said, _below_capsules(sum_shown, step, book)
     said_already = capped == total and capped not in (computed, limit)
     reached = "" if said_already else doses.rounded(computed, total, rounding)
     given = doses.proposal(Action.CHANGE, total, step, f"{sum_shown}{reached}")
@@ -329,12 +330,17 @@ def _share(below: bool, distance: Fraction, book: RuleBook) -> Fraction | None:
     return None
 
 
-def _below_capsules(sum_shown: str, step: Fraction, book: RuleBook) -> tuple[Finding, ...]:
+def _below_capsules(
+    sum_shown: str, below: bool, step: Fraction, book: RuleBook
+) -> tuple[Finding, ...]:
+    asked, decide = (
+        ("more", "the dose yourself") if below else ("less", "whether to hold tacrolimus")
+    )
     return raised(
         book,
         "TROUGH-NOT-DISPENSABLE",
-        f"The level asks for less ({sum_shown}), and that cannot be dispensed as two doses of "
-        f"{shown(step)} mg capsules: no dose is proposed. Decide whether to hold tacrolimus.",
+        f"The level asks for {asked} ({sum_shown}), and that cannot be dispensed as two doses of "
+        f"{shown(step)} mg capsules: no dose is proposed. Decide {decide}.",
     )
 
 
