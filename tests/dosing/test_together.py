@@ -1,18 +1,35 @@
 """Two people at once, on real threads and real connections."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from threading import Barrier, Thread
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from dosing.models import Assessment, DoseOrder, Factor, Intent, Regimen, StatementCount
-from dosing.services import StaleAssessment, assess_patient, order_dose, start_regimen
+from dosing.companion.steps import CompanionPrescription
+from dosing.models import (
+    Assessment,
+    CompanionOrder,
+    DoseOrder,
+    Factor,
+    Intent,
+    Regimen,
+    StatementCount,
+)
+from dosing.services import (
+    StaleAssessment,
+    assess_patient,
+    order_companion,
+    order_dose,
+    start_regimen,
+    taper_companion,
+)
 from dosing.services.counts import miscounts
-from patients.models import Patient
+from patients.models import CoMedication, Patient
 from tacroweb.audit.signature import Signature
-from tests.dosing.conftest import PROGRAF, assessed, prescription, started
+from tests.dosing.conftest import PROGRAF, answered, assessed, prescription, started
 from tests.factories import NOW, a_clinic, a_patient, a_signature, recorded, takes
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -123,3 +140,37 @@ def test_of_four_who_assess_at_once_at_one_clinic_each_is_counted() -> None:
     assert all(isinstance(each, Assessment) for each in results), results
     assert StatementCount.objects.get(clinic=clinic, statement="S1").assessments == 4
     assert list(miscounts()) == []
+
+
+def test_of_two_who_taper_at_once_one_does_and_the_record_changes_once() -> None:
+    patient = a_patient()
+    made = assessed(patient)
+    by = a_signature(patient.clinic)
+    first = order_companion(
+        patient=patient,
+        step="A2-TAPER",
+        prescription=CompanionPrescription(dose=Decimal(50), answers=answered(made)),
+        assessment=made,
+        factor=Factor.PASSWORD,
+        at=NOW,
+        by=by,
+    )
+    then = assessed(patient)
+
+    def tapers(dose: int) -> Callable[[], CompanionOrder]:
+        return lambda: taper_companion(
+            order=first,
+            prescription=CompanionPrescription(dose=Decimal(dose), answers=answered(then)),
+            assessment=then,
+            factor=Factor.PASSWORD,
+            at=NOW,
+            by=by,
+        )
+
+    done = at_once(tapers(40), tapers(30))
+    (tapered,) = (each for each in done if isinstance(each, CompanionOrder))
+    (refused,) = (each for each in done if isinstance(each, StaleAssessment))
+    assert "recorded after this assessment" in refused.message
+    assert CompanionOrder.objects.get(closed_at=None) == tapered
+    (drug,) = CoMedication.objects.filter(patient=patient)
+    assert drug.daily_dose_mg == tapered.dose
