@@ -660,8 +660,8 @@ def test_the_ecg_before_a_start_may_be_as_old_as_the_row_says() -> None:
         (
             "505",
             "QT-SEVERE",
-            "QTcF 505 ms on 01-Mar-2026 is 501 ms or more: reduce tacrolimus or hold it, and "
-            "correct potassium, magnesium and calcium. Repeat the ECG by 02-Mar-2026.",
+            "QTcF 505 ms on 01-Mar-2026 is 501 ms or more: hold tacrolimus, or at least reduce it, "
+            "and correct potassium, magnesium and calcium. Repeat the ECG by 02-Mar-2026.",
             (-1, 0, 0),
         ),
     ],
@@ -686,7 +686,7 @@ def test_the_rise_of_qtcf_is_measured_from_the_own_baseline() -> None:
         own = seen("qtcf", "400", at=before)
         return said("QT-SEVERE", observations=(first, own, seen("qtcf", "491")))
 
-    recent = "is 91 ms more than the patient's own baseline of 400 ms on 14-Oct-2025: reduce"
+    recent = "is 91 ms more than the patient's own baseline of 400 ms on 14-Oct-2025: hold"
     assert recent in rise(90)
     older = "is 61 ms more than the patient's own baseline of 430 ms on 01-Jan-2024 (the earliest"
     assert older in rise(91)
@@ -698,6 +698,12 @@ def test_the_graver_of_band_and_rise_counts_and_a_comparator_may_be_worse() -> N
     own = seen("qtcf", "425", at=AT - 50 * DAY)
     answer = advice(case(observations=(own, seen("qtcf", "490"))))
     assert "QT-SEVERE" in codes(answer)
+    assert found(answer, "QT-SEVERE").proposal is not None
+    assert proposed(answer) == "HOLD"
+    softened = changed("findings", "QT-SEVERE", severity=Severity.WARN)
+    warned = advice(case(observations=(own, seen("qtcf", "490"))), softened)
+    assert found(warned, "QT-SEVERE").proposal is None
+    assert proposed(warned) is None
     assert "QT-PROLONGED" not in codes(answer)
     more = said("QT-PROLONGED", observations=(own, seen("qtcf", "481", sign=">=")))
     assert more.endswith(" It may be worse: repeat it with an exact value.")
@@ -1225,7 +1231,7 @@ def test_diagnosed_hypertrophy_asks_for_less_without_a_number() -> None:
     )
 
 
-def test_repeatedly_high_troughs_are_counted_within_the_treatment() -> None:
+def test_high_troughs_are_told_and_repeated_ones_counted_within_the_treatment() -> None:
     first, second = level("15.1", at=AT - 20 * DAY), level("21", at=AT - 10 * DAY)
     answer = advice(case(observations=(first, second, level("8"))))
     one = found(answer, "HEART-HIGH-TROUGHS")
@@ -1240,12 +1246,15 @@ def test_repeatedly_high_troughs_are_counted_within_the_treatment() -> None:
     assert echo.inputs == (("trigger", "2 troughs above 15 ng/mL"),)
     assert asked(echo) == [("lvef", -10, -3, 4)]
     before = level("21", at=datetime.fromisoformat("2026-01-01T08:00:00Z"))
-    assert "HEART-HIGH-TROUGHS" not in codes(advice(case(observations=(before, first))))
+    once = advice(case(observations=(before, first)))
+    assert (
+        "1 trough of this treatment was above 15 ng/mL: 15.1 ng/mL on 10-Feb-2026."
+        in found(once, "HEART-HIGH-TROUGHS").message
+    )
+    assert "HEART-ECHO" not in codes(once)
+    assert "HEART-HIGH-TROUGHS" not in codes(advice(case(observations=(before,))))
     off = changed("numbers", "HEART-HIGH-TROUGHS", enabled=False)
-    assert not codes(advice(case(observations=(first, second)), off)) & {
-        "HEART-HIGH-TROUGHS",
-        "HEART-ECHO",
-    }
+    assert "HEART-ECHO" not in codes(advice(case(observations=(first, second)), off))
 
 
 def test_each_trigger_asks_for_an_echocardiogram_until_one_follows() -> None:
@@ -1667,5 +1676,6 @@ def test_severities_are_those_of_the_protocol() -> None:
         "MAGNESIUM-DANGER",
         "NEURO-N3",
         "POTASSIUM-DANGER",
+        "QT-SEVERE",
         "QT-TORSADES",
     }

@@ -40,16 +40,21 @@ def hypertrophy(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding,
 
 
 def high_troughs(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
-    """S77: troughs have been far above the target again and again."""
-    high = _repeatedly_high(case, book, at)
+    """S77: a trough of this treatment was far above the target."""
+    high = _high(case, book, at)
     if not high:
         return ()
     words = ", ".join(level_words(level, at) for level in high)
+    many = (
+        "1 trough of this treatment was"
+        if len(high) == 1
+        else (f"{len(high)} troughs of this treatment were")
+    )
     return raised(
         book,
         "HEART-HIGH-TROUGHS",
         "Myocardial hypertrophy has been reported with tacrolimus, mainly with high troughs. "
-        f"{len(high)} troughs of this treatment were above "
+        f"{many} above "
         f"{shown(book.index.limits[Band.FAR_ABOVE])} ng/mL: {words}.",
         inputs=(("high_troughs", str(len(high))),),
     )
@@ -109,11 +114,16 @@ def _risen_bnp(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[str, date
     return f"NT-proBNP {reported(newest, at)} is {limits(place.row)}{compared}", day_of(newest, at)
 
 
-@once_a_question
 def _repeatedly_high(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Observation, ...]:
-    """The troughs of this treatment in the alarm bands, newest first, if they are many enough."""
+    """The troughs of this treatment in the alarm bands, if they are many enough for an echo."""
     needed = book.index.numbers.get("HEART-HIGH-TROUGHS")
     if needed is None:
         return ()
-    high = tuple(level for level in troughs(case, book, at) if alarm(values(level), book) in _HIGH)
+    high = _high(case, book, at)
     return high if len(high) >= needed else ()
+
+
+@once_a_question
+def _high(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Observation, ...]:
+    """The troughs of this treatment in the alarm bands, newest first."""
+    return tuple(level for level in troughs(case, book, at) if alarm(values(level), book) in _HIGH)

@@ -24,7 +24,7 @@ from dosing.rules.engine.comedication import of_group
 from dosing.rules.engine.electrolytes import disturbances, unknown
 from dosing.rules.engine.facts import CaseFacts, EventKind, Observation, RegimenStatus
 from dosing.rules.engine.quantities import day, shown
-from dosing.rules.engine.rows import DrugGroup
+from dosing.rules.engine.rows import DrugGroup, Severity
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.trough import last_trough_on, values
 
@@ -44,7 +44,7 @@ _TIERS = (
     ),
     (
         "QT-SEVERE",
-        "reduce tacrolimus or hold it, and correct potassium, magnesium and calcium",
+        "hold tacrolimus, or at least reduce it, and correct potassium, magnesium and calcium",
         "ECG-NOW",
         Effect.ASKS_FOR_LESS,
     ),
@@ -132,7 +132,10 @@ def _prolonged(
     book: RuleBook,
     at: datetime,
 ) -> tuple[Finding, ...]:
-    """S64 by the graver of the band of the QTcF and its rise from the own baseline."""
+    """S64 by the graver of the band of the QTcF and its rise from the own baseline.
+
+    Where the book grades it STOP, tacrolimus is held (D13, "One proposal" of the case format).
+    """
     found: tuple[Finding, ...] = ()
     gravest = _gravest(places)
     if not gravest and any(place.undecided for place, _ in places):
@@ -143,6 +146,8 @@ def _prolonged(
             continue
         again = next_test(book, series, day_of(seen, at), code)
         prolonging = partners(case, book, at, DrugGroup.PROLONGS_QT)
+        row = book.index.findings.get(code)
+        stops = row is not None and row.severity is Severity.STOP
         found += raised(
             book,
             code,
@@ -151,6 +156,7 @@ def _prolonged(
             f"{f' Review what prolongs QT: {prolonging}.' if prolonging else ''}"
             f"{MAY_BE_WORSE if all(place.open_ended for place, _ in same) else ''}",
             inputs=((QTCF, reported(seen, at)),),
+            proposal=doses.hold(f"hold: QTcF {reported(seen, at)}") if stops else None,
             due_tests=again,
             effect=effect,
         )
