@@ -34,15 +34,15 @@ def health(product: Product) -> int:
 
 def programs(product: Product) -> dict[str, psutil.Process]:
     """What `up` has started, by name."""
-    words = {"gunicorn": "web", "worker": "worker", "beat": "beat"}
+    # The first that fits: gunicorn is told how many workers, and where setproctitle is installed
+    # the programs write a title of their own over their command.
+    words = {"valkey": "broker", "gunicorn": "web", "beat": "beat", "worker": "worker"}
     found = {}
     for process in psutil.Process(product.process.pid).children():
-        command = process.cmdline()
-        if "valkey" in command[0]:
-            found["broker"] = process
-        for word, name in words.items():
-            if word in command:
-                found[name] = process
+        command = " ".join(process.cmdline())
+        name = next((name for word, name in words.items() if word in command), None)
+        if name:
+            found[name] = process
     return found
 
 
