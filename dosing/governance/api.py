@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from dosing.forms import checked_password
+from dosing.governance.changes import changes_of, for_installation
 from dosing.governance.impact import (
     approve_book,
     differing_elsewhere,
@@ -24,7 +25,6 @@ from dosing.governance.impact import (
     seen_impact,
     start_impact,
 )
-from dosing.governance.views import changes_of, for_installation
 from dosing.models import ImpactDifference, ImpactRun
 from dosing.rules.loading import columns_of, engine_book
 from dosing.rules.models import RuleBook

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from dosing.governance.changes import changes_of, for_installation, row_words
 from dosing.governance.forms import ApproveForm, CaseForm, NumbersForm, OpenForm, ReasonForm
 from dosing.governance.impact import (
     approve_book,
@@ -26,11 +27,9 @@ from dosing.models import ImpactDifference
 from dosing.pages import finding_card
 from dosing.rules import casefile
 from dosing.rules.cases import FOLDER
-from dosing.rules.difference import RowChange, diff
 from dosing.rules.engine.advice import Outcome
 from dosing.rules.engine.assess import assess
 from dosing.rules.engine.rows import LocalTargetRow, Row
-from dosing.rules.engine.rulebook import RuleBook as EngineBook
 from dosing.rules.linter import Level, LintFinding
 from dosing.rules.loading import engine_book
 from dosing.rules.models import OPEN, LocalApproval, RuleBook, RuleBookStatus
@@ -54,7 +53,7 @@ from dosing.rules.services import (
     submit_for_review,
     withdraw_local_approval,
 )
-from dosing.rules.words import headings, table_title, told, words
+from dosing.rules.words import headings, told
 from dosing.tasks import compute_impact
 from patients.vocabulary import vocabulary
 from tacroweb.accounts.access import Access, access_of, check, requires
@@ -79,11 +78,6 @@ _STATUS_NOTES = (
 def book_under_way() -> RuleBook | None:
     """The draft, or the book in review; one at most."""
     return RuleBook.objects.filter(status__in=OPEN).defer("text").order_by("-status").first()
-
-
-def for_installation(access: Access, reason: str = "") -> Signature:
-    """The person's hand under an act on a rule book, which belongs to the installation."""
-    return replace(access.sign(reason), clinic_id=None)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -305,65 +299,6 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One line of the difference between two books."""
-
-    table: str
-    code: str
-    kind: str
-    field: str = ""
-    old: str = ""
-    new: str = ""
-    flag: str = ""
-
-
-def changes_of(old: EngineBook, new: EngineBook) -> Iterator[Change]:
-    """The difference between two books line by line, in words, what must not be missed first."""
-    found = [
-        (table_title(table.table), change) for table in diff(old, new) for change in table.rows
-    ]
-    found.sort(key=lambda each: not each[1].flags)
-    for table, change in found:
-        flag = ", ".join(change.flags).capitalize()
-        common = {"table": table, "code": change.code, "flag": flag}
-        if change.old is None and change.new is not None:
-            yield Change(kind="ADDED", new=row_words(change.new), **common)
-        elif change.new is None and change.old is not None:
-            yield Change(kind="REMOVED", old=row_words(change.old), **common)
-        else:
-            yield from _fields(change, common)
-
-
-def _fields(change: RowChange, common: dict[str, str]) -> Iterator[Change]:
-    for each in change.fields:
-        yield Change(
-            kind="CHANGED",
-            field=words(each.name),
-            old=field_words(each.old),
-            new=field_words(each.new),
-            **common,
-        )
-        common = common | {"flag": ""}
-
-
-def row_words(row: Row) -> str:
-    """A whole row in one line."""
-    return "; ".join(f"{each.label}: {each.text}" for each in told(row) if each.text)
-
-
-def field_words(value: object) -> str:
-    """One field's value as a person reads it."""
-    match value:
-        case None | "" | ():
-            return "empty"
-        case bool():
-            return "yes" if value else "no"
-        case tuple():
-            return ", ".join(map(str, value))
-    return str(getattr(value, "name", value))
-
-
 def _warnings(
     book: RuleBook, found: tuple[LintFinding, ...], wrong: tuple[str, ReasonForm] | None
 ) -> Iterator[dict[str, Any]]:
@@ -522,7 +457,6 @@ def approvals(request: HttpRequest) -> HttpResponse:
         "book": row,
         "sections": sections,
         "may_approve": access.can(_APPROVE),
-        "open_count": sum(not each["given"] for section in sections for each in section["entries"]),
     }
     return render(request, "rules/approvals.html", context)
 
