@@ -17,7 +17,12 @@ from dosing.rules.engine.advice import Advice
 from dosing.rules.engine.facts import TACROLIMUS_LEVEL, CaseFacts
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.starting import weight_kg
-from dosing.rules.selectors import published_book
+from dosing.rules.selectors import (
+    NoPublishedBook,
+    book_under_way,
+    published_book,
+    published_version,
+)
 from dosing.selectors import (
     ON_THERAPY,
     acts_of,
@@ -66,7 +71,13 @@ def home(request: HttpRequest) -> HttpResponse:
     """What needs a person today at this clinic; for roles without patients, what is theirs."""
     access: Access | None = getattr(request, "access", None)
     if access is None or not access.can(Permission.READ_PATIENTS):
-        return render(request, "home_other.html")
+        context: dict[str, Any] = {}
+        if access is not None and access.can(Permission.READ_RULES):
+            try:
+                context = {"rules": published_version(), "under_way": book_under_way()}
+            except NoPublishedBook as error:
+                context = {"no_rules": error.message}
+        return render(request, "home_other.html", context)
     at = timezone.localtime()
     today = at.date()
     sweep = last_sweep()

@@ -32,10 +32,11 @@ from dosing.rules.engine.assess import assess
 from dosing.rules.engine.rows import LocalTargetRow, Row
 from dosing.rules.linter import Level, LintFinding
 from dosing.rules.loading import engine_book
-from dosing.rules.models import OPEN, LocalApproval, RuleBook, RuleBookStatus
+from dosing.rules.models import LocalApproval, RuleBook, RuleBookStatus
 from dosing.rules.selectors import (
     answered_warnings,
     approvals_of,
+    book_under_way,
     hands_in,
     lapsed_approvals,
     lint_of,
@@ -73,11 +74,6 @@ _STATUS_NOTES = (
     (RuleBookStatus.IN_REVIEW, "In review", "settled; somebody else decides"),
     (RuleBookStatus.PUBLISHED, "In force", "for every clinic of the installation"),
 )
-
-
-def book_under_way() -> RuleBook | None:
-    """The draft, or the book in review; one at most."""
-    return RuleBook.objects.filter(status__in=OPEN).defer("text").order_by("-status").first()
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

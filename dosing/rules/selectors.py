@@ -9,7 +9,15 @@ from django.db.models import Max, Q, QuerySet
 from dosing.rules.engine import facts, rows, rulebook
 from dosing.rules.linter import Level, LintFinding, lint
 from dosing.rules.loading import engine_book, stored_book
-from dosing.rules.models import TABLES, LintAnswer, LocalApproval, RuleBook, RuleBookStatus, RuleRow
+from dosing.rules.models import (
+    OPEN,
+    TABLES,
+    LintAnswer,
+    LocalApproval,
+    RuleBook,
+    RuleBookStatus,
+    RuleRow,
+)
 from tacroweb.accounts.models import Clinic
 from tacroweb.audit.ledger import digest_of
 from tacroweb.refusals import Refusal
@@ -29,6 +37,11 @@ def published_version() -> RuleBook:
             "No rule book is published. Ask whoever runs TacroWeb to run: manage.py seed_rules"
         )
     return row
+
+
+def book_under_way() -> RuleBook | None:
+    """The draft, or the book in review, without its text; one at most."""
+    return RuleBook.objects.filter(status__in=OPEN).defer("text").order_by("-status").first()
 
 
 def published_book() -> rulebook.RuleBook:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dosing.rules.engine import facts
-from dosing.rules.engine.advice import Action, Outcome
+from dosing.rules.engine.advice import Action, Finding, Outcome
 from dosing.rules.engine.assess import assess
 from dosing.rules.engine.comedication import events
 from dosing.rules.engine.rows import INTERACTING, DoseAct, DrugClass, Origin, Severity
@@ -441,3 +441,194 @@ def test_grapefruit_is_avoided_by_a_row_and_never_an_event() -> None:
     off = changed("interactions", "GRAPEFRUIT-TAKEN", enabled=False)
     assert "INT-GRAPEFRUIT" not in codes(advice(case(co_medications=(juice,)), off))
     assert first_book().index.drug_classes["grapefruit"][0] is DrugClass.GRAPEFRUIT
+
+
+def marked() -> RuleBook:
+    """Every interaction on, each with a source, a severity and statements of its own.
+
+    Four drugs of the protocol are listed by the label alone, so that their rows speak for them.
+    """
+    rows = tuple(
+        replace(
+            row,
+            enabled=True,
+            source=f"{row.code}.",
+            origin=Origin.LOCAL,
+            severity=Severity.ADVISE,
+            statements=("S24",),
+            needs_local_approval=True,
+        )
+        for row in book().interactions
+    )
+    unlisted = ("voriconazole", "fluconazole", "rifampin", "telaprevir")
+    classes = tuple(
+        replace(row, seed_class="") if row.drug in unlisted else row for row in book().drug_classes
+    )
+    return replace(book(), interactions=rows, drug_classes=classes)
+
+
+YESTERDAY = ago(1)
+STARTS = {
+    "planned": {"started_on": None, "planned": True},
+    "taken": {"started_on": YESTERDAY},
+    "undated": {"started_on": None},
+    "answered": {"started_on": ago(27)},  # still open, and the dose was set a day later
+    "changed": {
+        "started_on": LONG_AGO,
+        "dose_changed_on": YESTERDAY,
+        "daily_dose_mg": Decimal(400),
+        "daily_dose_before_mg": Decimal(200),
+    },
+    "stopped": {"started_on": LONG_AGO, "stopped_on": YESTERDAY},
+    "stop answered": {"started_on": LONG_AGO, "stopped_on": ago(27)},
+}
+SET_SINCE = regimen(dose_since=datetime.combine(ago(26), AT.timetz()))
+LESS, NEITHER = "ASKS_FOR_LESS", "NONE"
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "code", "row", "leads", "effect"),
+    [
+        ("voriconazole", "undated", "INT-AZOLE-UNDATED", "AZOLES-STARTED", False, LESS),
+        ("telaprevir", "undated", "INT-STRONG-UNDATED", "STRONG-STARTED", False, LESS),
+        ("fluconazole", "undated", "INT-MODERATE-UNDATED", "MODERATE-STARTED", False, NEITHER),
+        ("rifampin", "undated", "INT-INDUCER-UNDATED", "INDUCERS-STARTED", False, NEITHER),
+        ("cobicistat", "undated", "INT-HOLD-UNDATED", "BOOSTERS-STARTED", True, LESS),
+        ("caspofungin", "undated", "INT-OTHER-UNDATED", "LABEL-LOWERS-STARTED", True, NEITHER),
+        ("voriconazole", "taken", "INT-AZOLE-STARTED", "AZOLES-STARTED", True, LESS),
+        ("voriconazole", "taken", "INT-STRONG-TROUGHS", "AZOLES-STARTED", False, NEITHER),
+        ("voriconazole", "taken", "INT-STRONG-RISE", "AZOLES-STARTED", False, NEITHER),
+        ("voriconazole", "taken", "INT-STRONG-TOXICITY", "AZOLES-STARTED", False, NEITHER),
+        ("voriconazole", "changed", "INT-AZOLE-DOSE-CHANGED", "AZOLES-STARTED", False, NEITHER),
+        ("telaprevir", "taken", "INT-STRONG-STARTED", "STRONG-STARTED", True, LESS),
+        ("cobicistat", "taken", "INT-BOOSTER-STARTED", "BOOSTERS-STARTED", True, LESS),
+        ("cobicistat", "answered", "INT-BOOSTER-FOLLOW-UP", "BOOSTERS-STARTED", False, NEITHER),
+        ("fluconazole", "taken", "INT-MODERATE-STARTED", "MODERATE-STARTED", True, NEITHER),
+        ("fluconazole", "answered", "INT-MODERATE-HIGH", "MODERATE-STARTED", False, LESS),
+        (
+            "efavirenz",
+            "taken",
+            "INT-MODERATE-STARTED",
+            "FDA-MODERATE-INDUCERS-STARTED",
+            True,
+            NEITHER,
+        ),
+        ("rifampin", "taken", "INT-INDUCER-STARTED", "INDUCERS-STARTED", True, NEITHER),
+        ("rifampin", "taken", "INT-INDUCER-RISK", "INDUCERS-STARTED", False, NEITHER),
+        ("voriconazole", "stopped", "INT-INHIBITOR-STOPPED", "INHIBITORS-STOPPED", True, NEITHER),
+        ("rifampin", "stopped", "INT-INDUCER-STOPPED", "INDUCERS-STOPPED", True, LESS),
+        ("caspofungin", "stopped", "INT-OTHER-STOPPED", "LABEL-LOWERS-STOPPED", True, NEITHER),
+        ("rifampin", "stop answered", "INT-STOP-FOLLOW-UP", "INDUCERS-STOPPED", False, NEITHER),
+    ],
+)
+def test_each_finding_is_graded_and_sourced_by_its_row(
+    name: str, state: str, code: str, row: str, leads: bool, effect: str
+) -> None:
+    taken = drug(name, **STARTS[state])
+    high = level("14", at=AT - timedelta(days=2))
+    answer = advice(
+        case(regimen=SET_SINCE, co_medications=(taken,), observations=(high,)), marked()
+    )
+    said = found(answer, code)
+    said_by(said, row, leads=leads)
+    assert said.effect == effect
+    assert ("drug", name) in said.inputs
+    assert ("change", events(case(co_medications=(taken,)), marked(), AT)[-1].change) in said.inputs
+
+
+def said_by(said: Finding, row: str, *, leads: bool) -> None:
+    """`row` gives source and origin; where it leads, the severity and every statement too."""
+    own = marked().index.findings[said.code]
+    assert said.source == f"{row}. Needs local approval."
+    assert said.origin is Origin.LOCAL
+    assert said.to_approve == ((own.code, row) if own.needs_local_approval else (row,))
+    graded = (Severity.ADVISE, ("S24",)) if leads else (own.severity, own.statements)
+    assert (said.severity, said.statements) == graded
+    assert {test.statements for test in said.due_tests} <= {said.statements}
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "code", "row", "leads"),
+    [
+        ("voriconazole", "taken", "INT-AZOLE-AT-START", "AZOLES-STARTED", False),
+        ("telaprevir", "planned", "INT-STRONG-AT-START", "STRONG-STARTED", False),
+        ("fluconazole", "undated", "INT-MODERATE-AT-START", "MODERATE-STARTED", False),
+        ("rifampin", "answered", "INT-INDUCER-AT-START", "INDUCERS-STARTED", False),
+        ("cobicistat", "taken", "INT-HOLD-AT-START", "BOOSTERS-STARTED", True),
+        ("caspofungin", "taken", "INT-OTHER-AT-START", "LABEL-LOWERS-STARTED", True),
+        (
+            "voriconazole",
+            "stopped",
+            "INT-INHIBITOR-STOPPED-BEFORE-START",
+            "INHIBITORS-STOPPED",
+            False,
+        ),
+        ("rifampin", "stopped", "INT-INDUCER-STOPPED-BEFORE-START", "INDUCERS-STOPPED", False),
+    ],
+)
+def test_each_finding_before_a_start_is_graded_and_sourced_by_its_row(
+    name: str, state: str, code: str, row: str, leads: bool
+) -> None:
+    taken = drug(name, **STARTS[state])
+    for intent in (START, facts.Intent.REVIEW):
+        given_case = case(intent=intent, regimen=None, co_medications=(taken,))
+        said = found(advice(given_case, marked()), code)
+        said_by(said, row, leads=leads)
+        # On therapy with no dose recorded, what it asks of the dose cannot be checked.
+        assert said.unchecked is (intent is facts.Intent.REVIEW)
+
+
+def test_a_hold_at_start_by_a_row_names_the_class_of_the_drug_too() -> None:
+    rules = replace(
+        marked(),
+        interactions=tuple(
+            replace(row, act=DoseAct.HOLD) if row.code == "STRONG-STARTED" else row
+            for row in marked().interactions
+        ),
+    )
+    answer = advice(case(intent=START, regimen=None, co_medications=(drug("telaprevir"),)), rules)
+    said_by(found(answer, "INT-HOLD-AT-START"), "STRONG-STARTED", leads=True)
+    said_by(found(answer, "INT-STRONG-AT-START"), "STRONG-STARTED", leads=False)
+    assert proposed(answer) == "HOLD"
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "code"),
+    [
+        ("voriconazole", "taken", "INT-AZOLE-STARTED"),
+        ("telaprevir", "taken", "INT-STRONG-STARTED"),
+        ("cobicistat", "taken", "INT-BOOSTER-STARTED"),
+        ("rifampin", "taken", "INT-INDUCER-STARTED"),
+        ("voriconazole", "stopped", "INT-INHIBITOR-STOPPED"),
+        ("rifampin", "stopped", "INT-INDUCER-STOPPED"),
+    ],
+)
+def test_whether_a_dose_of_no_known_date_was_set_for_the_drug_cannot_be_checked(
+    name: str, state: str, code: str
+) -> None:
+    taken = (drug(name, **STARTS[state]),)
+    undated = advice(case(regimen=regimen(dose_since=None), co_medications=taken))
+    assert found(undated, code).unchecked
+    assert undated.outcome is Outcome.COULD_NOT_CHECK
+    assert not found(advice(case(co_medications=taken)), code).unchecked
+
+
+@pytest.mark.parametrize(
+    ("taken", "code"),
+    [
+        (drug("cobicistat", ago(10)), "INT-BOOSTER-STARTED"),
+        (drug("cobicistat", ago(27)), "INT-BOOSTER-FOLLOW-UP"),
+        (drug("rifampin", ago(27)), "INT-INDUCER-RISK"),
+        (drug("voriconazole", LONG_AGO, stopped_on=ago(10)), "INT-INHIBITOR-STOPPED"),
+        (drug("caspofungin", LONG_AGO, stopped_on=ago(10)), "INT-OTHER-STOPPED"),
+        (drug("voriconazole", LONG_AGO, stopped_on=ago(27)), "INT-STOP-FOLLOW-UP"),
+    ],
+)
+def test_a_level_since_the_event_answers_its_test_and_the_next_is_asked(
+    taken: facts.CoMedication, code: str
+) -> None:
+    asked = case(regimen=SET_SINCE, co_medications=(taken,))
+    (first,) = found(advice(asked, marked()), code).due_tests
+    drawn = level("7", at=datetime.combine(first.latest, AT.timetz()))
+    (later,) = found(advice(replace(asked, observations=(drawn,)), marked()), code).due_tests
+    assert first.due < later.due

@@ -11,13 +11,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from dosing.rules.services import draft_book, submit_for_review
 from monitoring.models import Review, SweepRun
 from patients.services import record_event
 from tacroweb.accounts.models import Clinic, User
 from tacroweb.accounts.roles import Role
 from tacroweb.accounts.services import grant_role
 from tacroweb.home import waiting_for_a_decision
-from tests.factories import a_clinic, a_patient, a_person, by_system, takes
+from tests.factories import a_clinic, a_patient, a_person, by_system, for_all, takes
 from tests.roof.conftest import ago, dose, hold, on_tacrolimus, reviewed, serum_tested, trough
 
 Browse = Callable[..., Client]
@@ -152,6 +153,30 @@ def test_a_role_without_patients_sees_what_is_its_own(
         assert words in page
     for words in not_shown:
         assert words not in page
+
+
+def test_who_keeps_the_rules_sees_how_far_a_change_has_come(clinic: Clinic, browse: Browse) -> None:
+    editor, approver = browse(Role.RULE_EDITOR), browse(Role.RULE_APPROVER)
+    page = text_of(editor)
+    assert "2026-02 is in force" in page
+    assert "No change is under way" in page
+    assert "Change the rules" in page
+    assert "Change the rules" not in text_of(approver)
+    by = for_all(a_person(clinic, Role.RULE_EDITOR))
+    book = draft_book(at=timezone.now(), by=by)
+    assert "is being edited" in text_of(approver)
+    submit_for_review(book=book, at=timezone.now(), by=by)
+    for client in (editor, approver, browse(Role.AUDITOR)):
+        page = text_of(client)
+        assert "waits for a rule approver who did not edit it" in page
+        assert f"See what {book.version} changes" in page
+        assert 'href="/rules/change/"' in page
+
+
+def test_an_installation_without_rules_says_what_to_do(browse: Browse) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE rules_rulebook SET status = 'RETIRED'")
+    assert "manage.py seed_rules" in text_of(browse(Role.RULE_EDITOR))
 
 
 def test_the_tables_are_offered_to_those_who_may_open_them(browse: Browse) -> None:
