@@ -1,9 +1,11 @@
 """The edges that no case file shows: rows turned off, unknown facts, one proposal out of many."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from dosing.rules.engine import doses, facts
 from dosing.rules.engine.advice import Action, Outcome, next_test, raised, reconcile
 from dosing.rules.engine.assess import assess
 from dosing.rules.engine.quantities import compared, round_nearest, shown
+from dosing.rules.engine.rulebook import REQUIRED_NUMBERS, REQUIRED_SERIES
 from dosing.rules.engine.trough import troughs
 from tests.engine.given import (
     AT,
@@ -29,6 +32,8 @@ from tests.engine.given import (
     proposed,
     regimen,
 )
+from tests.engine.test_cases import CASES
+from tests.engine.test_golden import KEPT, digest_of
 
 TODAY = AT.date()
 MONTH = timedelta(days=28)
@@ -64,6 +69,49 @@ def test_days_are_those_of_the_offset_asked_in() -> None:
     berlin = late.astimezone(__import__("zoneinfo").ZoneInfo("Europe/Berlin"))
     assert "S41" in cited(assess(given_case, book(), at=late))
     assert "S41" not in cited(assess(given_case, book(), at=berlin))
+
+
+def test_no_answer_depends_on_the_time_zone_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Days are those of the moment's own offset: fourteen hours away nothing changes."""
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Pacific/Kiritimati")
+        time.tzset()
+        try:
+            for path in CASES:
+                assert digest_of(path) == KEPT[path.stem], path.stem
+        finally:
+            elsewhere.undo()
+            time.tzset()
+
+
+# What a book of row tables must hold; every other row may be turned off.
+NEEDED = {
+    "numbers": REQUIRED_NUMBERS,
+    "due_tests": {row.code for row in book().due_tests if row.series in REQUIRED_SERIES},
+    "starting_doses": {row.code for row in book().starting_doses},
+    "level_bands": {row.code for row in book().level_bands},
+    "dose_steps": {row.code for row in book().dose_steps},
+    "roundings": {row.code for row in book().roundings},
+}
+
+
+@cache
+def kept_cases() -> tuple[tuple[facts.CaseFacts, datetime], ...]:
+    return tuple(casefile.read_case(path.read_text(encoding="utf-8")) for path in CASES)
+
+
+@pytest.mark.parametrize("table", [name for name, rows in book().tables().items() if rows])
+def test_a_book_answers_with_any_table_turned_off(table: str) -> None:
+    """Nothing fails for want of a row, and no message has a hole where its words would stand."""
+    needed, rows = NEEDED.get(table, set()), book().tables()[table]
+    off: Any = {
+        table: tuple(replace(row, enabled=row.enabled and row.code in needed) for row in rows)
+    }
+    rules = replace(book(), **off)
+    for given_case, at in kept_cases()[::3]:
+        for said in assess(given_case, rules, at=at).findings:
+            assert said.message.endswith("."), said
+            assert "None" not in said.message, said
 
 
 def test_a_finding_that_the_book_turns_off_is_not_raised_and_asks_for_no_test() -> None:

@@ -1,0 +1,494 @@
+"""On the day itself, at the limit itself, two things at once: where one sign more would be wrong.
+
+Written against the mutants of the engine that no case file told from the engine (`make mutation`).
+"""
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from dosing.rules.engine import facts
+from dosing.rules.engine.advice import Advice, Effect, Outcome
+from dosing.rules.engine.bands import limits, reported, standing
+from dosing.rules.engine.companions import sum_of
+from dosing.rules.engine.facts import EventKind, RegimenStatus
+from dosing.rules.engine.quantities import Comparator
+from dosing.rules.engine.rows import ThresholdRow
+from dosing.rules.engine.starting import weight_kg
+from dosing.rules.engine.trough import Range, Side, exactly, side, values
+from tests.engine.given import (
+    AT,
+    advice,
+    book,
+    case,
+    changed,
+    codes,
+    drug,
+    found,
+    level,
+    proposed,
+    regimen,
+)
+from tests.engine.test_toxicity import event, seen
+
+TODAY = AT.date()
+DAY = timedelta(days=1)
+YESTERDAY = TODAY - DAY
+
+
+def message(code: str, **given: Any) -> str:
+    return found(advice(case(**given)), code).message
+
+
+def all_of(answer: Advice, code: str) -> list[str]:
+    return [each.message for each in answer.findings if each.code == code]
+
+
+# Levels.
+
+
+@pytest.mark.parametrize(
+    ("sign", "value", "where"),
+    [
+        ("<=", "10", Side.INSIDE),
+        ("<", "10", Side.INSIDE),
+        ("<", "8", Side.INSIDE),
+        ("<=", "10.1", None),
+        ("<", "10.1", None),
+        (">=", "0", None),
+        (">", "10", Side.ABOVE),
+        (">=", "10", None),
+    ],
+)
+def test_a_comparator_inside_a_target_that_begins_at_zero(
+    sign: str, value: str, where: Side | None
+) -> None:
+    aim = regimen(target_low_ng_per_ml=Decimal(0), target_high_ng_per_ml=Decimal(10))
+    assert side(level(value, comparator=Comparator(sign)), aim, book()) is where
+
+
+def test_a_target_with_one_end_is_refused() -> None:
+    for ends in ({"target_low_ng_per_ml": Decimal(4)}, {"target_high_ng_per_ml": Decimal(8)}):
+        with pytest.raises(ValueError, match="target"):
+            regimen(**ends)
+
+
+def test_one_value_is_neither_below_nor_above_itself() -> None:
+    five = exactly(Fraction(5))
+    assert not five.below(Fraction(5))
+    assert not five.above(Fraction(5))
+    assert five.below(Fraction(5), or_at=True)
+    assert five.above(Fraction(5), or_at=True)
+
+
+def test_a_level_is_said_with_three_decimals_at_most() -> None:
+    said = found(advice(case(observations=(level("12.3456"),))), "TROUGH-ABOVE-TARGET")
+    assert said.message.startswith("Trough 12.346 ng/mL on 01-Mar-2026 is above")
+    assert ("level_ng_per_ml", "12.346") in said.inputs
+
+
+def test_a_level_drawn_with_the_dose_is_too_early_and_one_before_it_is_of_another_dose() -> None:
+    since = datetime(2026, 3, 1, 8, tzinfo=AT.tzinfo)
+    of_now = regimen(dose_since=since)
+    assert "It changes no dose: it was drawn less than 72 h after the dose was set." in message(
+        "TROUGH-ABOVE-TARGET", regimen=of_now, observations=(level("12.4", at=since),)
+    )
+    before = level("12.4", at=since - timedelta(minutes=1))
+    assert "It changes no dose: it was drawn before the present dose was set." in message(
+        "TROUGH-ABOVE-TARGET", regimen=of_now, observations=(before,)
+    )
+    assert "It changes no dose: it is not recorded since when this dose is taken." in message(
+        "TROUGH-ABOVE-TARGET", regimen=regimen(dose_since=None), observations=(before,)
+    )
+
+
+def test_a_level_of_the_day_of_an_interaction_cannot_show_it_yet() -> None:
+    taken = (drug("fluconazole", YESTERDAY),)
+    given = {"co_medications": taken, "observations": (level("12.4"),)}
+    assert "which the level cannot show yet" in message("TROUGH-ABOVE-TARGET", **given)
+    assert "INT-MODERATE-HIGH" not in codes(advice(case(**given)))
+    today = {"co_medications": taken, "observations": (level("12.4", at=AT),)}
+    assert "INT-MODERATE-HIGH" in codes(advice(case(**today)))
+    assert "cannot show yet" not in message("TROUGH-ABOVE-TARGET", **today)
+
+
+def test_a_level_of_the_day_of_a_switch_cannot_show_it_yet() -> None:
+    switched = regimen(switched_on=TODAY, switched_from="Prograf (IR)")
+    assert "the product was changed on 02-Mar-2026, which the level cannot show yet." in message(
+        "TROUGH-ABOVE-TARGET", regimen=switched, observations=(level("12.4", at=AT),)
+    )
+    tomorrow = regimen(switched_on=TODAY + DAY, switched_from="Prograf (IR)")
+    assert "cannot show yet" not in message(
+        "TROUGH-ABOVE-TARGET", regimen=tomorrow, observations=(level("12.4", at=AT),)
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "effect"),
+    [
+        ("12.4", "TROUGH-ABOVE-TARGET", Effect.ASKS_FOR_LESS),
+        ("16", "TROUGH-VERY-HIGH", Effect.ASKS_FOR_LESS),
+        ("4", "TROUGH-BELOW-TARGET", Effect.NONE),
+        ("2", "TROUGH-VERY-LOW", Effect.NONE),
+    ],
+)
+def test_a_level_above_the_target_takes_every_raise_away(
+    value: str, code: str, effect: Effect
+) -> None:
+    assert found(advice(case(observations=(level(value),))), code).effect is effect
+
+
+def test_why_a_level_changes_no_dose_is_a_sentence() -> None:
+    today = level("2.0", at=AT - timedelta(hours=1), hours_since_dose=Decimal(4))
+    answer = advice(case(observations=(level("12.4"), today)))
+    assert found(answer, "TROUGH-ABOVE-TARGET").message.endswith(
+        "It changes no dose: a newer level speaks against it."
+    )
+    no_step = changed("dose_steps", "STEP-ABOVE", enabled=False)
+    assert found(
+        advice(case(observations=(level("14"),)), no_step), "TROUGH-ABOVE-TARGET"
+    ).message == (
+        "Trough 14.0 ng/mL on 01-Mar-2026 is above the target of 5 to 10 ng/mL. The rule book has "
+        "no step for this distance: decide the dose yourself."
+    )
+
+
+def test_the_sum_of_a_titration_shows_a_whole_dose_as_a_dose() -> None:
+    assert "3.0 mg/day × 7.5/4.5 = 5.0, limited to +25 %" in message(
+        "TROUGH-BELOW-TARGET", observations=(level("4.5"),)
+    )
+    four = regimen(morning_mg=Decimal(2), evening_mg=Decimal(2))
+    assert "4.0 mg/day × 1.5 = 6.0" in message(
+        "TROUGH-VERY-LOW", regimen=four, observations=(level("0"),)
+    )
+
+
+def test_a_raise_is_rounded_down_where_the_nearest_step_passes_its_limit() -> None:
+    """3.5 mg/day and a quarter more are 4.375; the nearest step is 4.5, the last below it 4.0."""
+    now = regimen(morning_mg=Decimal(2), evening_mg=Decimal("1.5"))
+    assert proposed(advice(case(regimen=now, observations=(level("4.6"),)))) == "CHANGE 4.0"
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        drug("rifampin", date(2026, 1, 1), stopped_on=TODAY - 9 * DAY),  # stopped, no inhibitor
+        drug("fluconazole", TODAY - 9 * DAY),  # an inhibitor, not stopped
+    ],
+)
+def test_only_an_inhibitor_that_stopped_limits_a_raise_to_the_dose_before_it(
+    taken: facts.CoMedication,
+) -> None:
+    now = regimen(
+        morning_mg=Decimal("1.5"),
+        evening_mg=Decimal(1),
+        dose_before_inhibitor_mg_per_day=Decimal(3),
+    )
+    answer = advice(case(regimen=now, co_medications=(taken,), observations=(level("3.5"),)))
+    raised = found(answer, "TROUGH-BELOW-TARGET").proposal
+    assert raised is not None
+    assert raised.total_daily_mg == Decimal("3.5")
+
+
+# Weights, heights and the sums that come of them.
+
+
+def weight(value: str, days: int) -> facts.Observation:
+    return seen("weight", value, at=AT - timedelta(days=days))
+
+
+def test_a_measured_weight_counts_to_the_last_day_of_its_row_beside_a_stated_one() -> None:
+    for days, kg in ((28, 70), (29, 62)):
+        known = weight_kg(case(observations=(weight("70", days),)), book(), AT)
+        assert known is not None
+        assert known[0] == kg
+
+
+def test_the_sum_of_a_companion_is_of_the_newest_weight_and_height() -> None:
+    by_weight = next(row for row in book().companion_regimens if row.unit == "mg/kg/d")
+    by_surface = next(row for row in book().companion_regimens if row.unit == "mg/m2")
+    patient = facts.Patient(weight_kg=Decimal(62), height_cm=Decimal(150))
+    measured = case(
+        patient=patient, observations=(weight("80", 5), seen("height", "180", at=AT - 5 * DAY))
+    )
+    daily = sum_of(by_weight, measured, book(), AT)
+    assert daily is not None
+    assert daily.kg == 80
+    pulse = sum_of(by_surface, measured, book(), AT)
+    assert pulse is not None
+    assert pulse.m2 == 2  # √(180 × 80 / 3600)
+
+
+def test_a_dose_by_weight_is_said_with_all_its_decimals() -> None:
+    by_weight = next(row for row in book().companion_regimens if row.unit == "mg/kg/d")
+    odd = replace(by_weight, low=Decimal("0.625"), high=Decimal("0.6251"))
+    of_patient = sum_of(odd, case(patient=facts.Patient(weight_kg=Decimal("62.33"))), book(), AT)
+    assert of_patient is not None
+    assert of_patient.arithmetic == (
+        "0.625 to 0.6251 mg/kg/day × 62.33 kg = 38.9562 to 38.9625 mg/day"
+    )
+
+
+# Results against their bands.
+
+
+def test_the_ends_of_a_row_are_said_with_four_decimals_at_most() -> None:
+    row = replace(
+        book().index.thresholds["potassium"][1], low=Decimal("1.23456"), high=Decimal("2.34567")
+    )
+    assert limits(row) == "from 1.2346 to below 2.3457 mmol/L"
+
+
+def test_a_result_is_said_with_three_decimals_at_most_and_with_its_comparator() -> None:
+    exact = seen("potassium", "4.12345")
+    assert reported(exact, AT) == "4.123 mmol/L on 01-Mar-2026"
+    open_ended = seen("potassium", "4.98765", sign=">")
+    said = found(advice(case(observations=(open_ended,))), "ELECTROLYTE-UNDECIDED")
+    assert said.inputs == (("potassium", ">4.988"),)
+    assert said.message.startswith("Potassium >4.988 mmol/L on 01-Mar-2026 may lie")
+
+
+@pytest.mark.parametrize(
+    ("sign", "included", "finding"),
+    [(">=", True, ""), (">", True, "HIGH"), (">=", False, "HIGH")],
+)
+def test_a_row_that_holds_its_upper_end_may_hold_a_result_from_there(
+    sign: str, included: bool, finding: str
+) -> None:
+    rows = book().index.thresholds["potassium"]
+    findings = book().index.findings
+    high = next(row.finding for row in rows if row.finding in findings)
+    lower = replace(rows[0], low=None, high=Decimal(5), high_included=included, finding="")
+    upper = replace(lower, low=Decimal(5), high=None, low_included=not included, finding=high)
+    both: tuple[ThresholdRow, ...] = (lower, upper)
+    place = standing(both, values(seen("potassium", "5", sign=sign)), book())
+    assert place.finding == (high if finding else "")
+    assert place.undecided is (not finding)
+    below = standing(both, Range(Fraction(0), True, Fraction(5), included), book())
+    assert below.row is lower
+    assert not below.open_ended
+
+
+def test_a_test_that_is_turned_off_leaves_no_day_in_the_words() -> None:
+    off = replace(
+        book(),
+        due_tests=tuple(
+            replace(row, enabled=row.enabled and not row.series.startswith(("ECG", "POTASSIUM")))
+            for row in book().due_tests
+        ),
+    )
+    qt = found(advice(case(observations=(seen("qtcf", "485"),)), off), "QT-PROLONGED").message
+    assert "Repeat" not in qt
+    assert qt.endswith("(consider a lower dose).")
+    potassium = found(advice(case(observations=(seen("potassium", "5.6"),)), off), "POTASSIUM-HIGH")
+    assert "Repeat" not in potassium.message
+    gone = replace(
+        book(),
+        due_tests=tuple(
+            replace(row, enabled=row.enabled and not row.series.startswith("CREATININE"))
+            for row in book().due_tests
+        ),
+    )
+    doubled = case(observations=(BASELINE, seen("creatinine", "2.0")))
+    assert found(advice(doubled, gone), "KIDNEY-MONITOR").message == (
+        "Monitor renal function closely and adjust: creatinine and potassium again."
+    )
+
+
+# The kidney.
+
+BASELINE = seen("creatinine", "1.0", at=datetime(2026, 1, 5, 8, tzinfo=AT.tzinfo))
+
+
+def test_a_baseline_of_exactly_one_counts() -> None:
+    for value, code in (("1.5", "KIDNEY-R1"), ("2.0", "KIDNEY-R2"), ("3.0", "KIDNEY-R3")):
+        answer = advice(case(observations=(BASELINE, seen("creatinine", value))))
+        assert f"is {value.removesuffix('.0')} times the patient's own baseline" in (
+            found(answer, code).message
+        )
+
+
+def test_a_ratio_is_shown_in_hundredths_rounded_down() -> None:
+    assert "is 1.99 times the patient's own baseline" in message(
+        "KIDNEY-R1", observations=(BASELINE, seen("creatinine", "1.998"))
+    )
+
+
+def test_creatinine_and_egfr_with_comparators_are_both_repeated() -> None:
+    open_ended = (seen("creatinine", "1.4", sign=">"), seen("egfr", "95", sign="<"))
+    answer = advice(case(observations=(BASELINE, *open_ended)))
+    said = all_of(answer, "KIDNEY-UNDECIDED")
+    assert [each.split()[0] for each in said] == ["Creatinine", "eGFR"]
+
+
+def test_the_slow_rise_compares_from_the_first_moment_of_its_months_and_never_with_itself() -> None:
+    """Twelve months before 01-Mar-2026 the first moment of that day still counts."""
+    long_on = regimen(started_on=date(2024, 1, 1))
+    newest = seen("creatinine", "1.4")
+    for at, code in (
+        (datetime(2025, 3, 1, 0, 0, tzinfo=AT.tzinfo), True),
+        (datetime(2025, 2, 28, 23, 59, tzinfo=AT.tzinfo), False),
+    ):
+        first = seen("creatinine", "1.0", at=at)
+        answer = advice(case(regimen=long_on, observations=(first, newest)))
+        assert ("KIDNEY-CHRONIC" in codes(answer)) is code
+
+
+def test_an_approval_with_one_number_is_refused_and_none_is_invented() -> None:
+    with pytest.raises(ValueError, match="both"):
+        facts.LocalApproval(row="RENAL-TARGET-R1", approved_on=TODAY, low=Decimal(5))
+    row = next(row for row in book().local_targets if row.code == "RENAL-TARGET-R1")
+    half = changed("local_targets", row.code, low=Decimal(4), high=None)
+    given = case(
+        observations=(BASELINE, seen("creatinine", "1.6")),
+        local_approvals=(facts.LocalApproval(row=row.code, approved_on=TODAY),),
+    )
+    assert "the clinic has approved none" in found(advice(given, half), "KIDNEY-TARGET-R1").message
+
+
+# Infection.
+
+
+def test_every_infection_is_said_and_none_hides_another() -> None:
+    serious = event(EventKind.INFECTION, 3)
+    mild = event(EventKind.INFECTION, 1)
+    ungraded = event(EventKind.INFECTION)
+    for order in ((serious, mild, ungraded), (ungraded, mild, serious), (mild, serious, ungraded)):
+        answer = advice(case(events=order))
+        assert {"INFECTION-SERIOUS", "INFECTION-CURRENT", "INFECTION-UNGRADED"} <= codes(answer)
+        assert proposed(answer) == "HOLD"
+        assert answer.outcome is Outcome.COULD_NOT_CHECK
+    zoster = (event(EventKind.HERPES_ZOSTER, 3), event(EventKind.HERPES_ZOSTER, 1))
+    loose = event(EventKind.HERPES_ZOSTER)
+    cmv = event(EventKind.CMV_DISEASE)
+    for kinds in ((cmv, cmv, *zoster, loose), (loose, *zoster, cmv), (*zoster[::-1], loose, cmv)):
+        answer = advice(case(events=kinds))
+        assert codes(answer) >= {
+            "INFECTION-CMV",
+            "INFECTION-ZOSTER",
+            "INFECTION-CURRENT",
+            "INFECTION-ZOSTER-UNGRADED",
+        }
+        assert len(all_of(answer, "INFECTION-CMV")) == kinds.count(cmv)
+        assert found(answer, "INFECTION-TO-RESUME").inputs[0][0] == "event"
+        assert len(found(answer, "INFECTION-TO-RESUME").inputs) == 1
+
+
+def test_every_reason_for_prophylaxis_is_said() -> None:
+    answer = advice(
+        case(
+            patient=facts.Patient(weight_kg=Decimal(62), infection_risk=facts.InfectionRisk.HIGH),
+            co_medications=(drug("cyclophosphamide", YESTERDAY),),
+            events=(event(EventKind.LATENT_TUBERCULOSIS, started_on=TODAY),),
+        )
+    )
+    assert codes(answer) >= {
+        "PROPHYLAXIS-HIGH-RISK",
+        "PROPHYLAXIS-PNEUMOCYSTIS",
+        "PROPHYLAXIS-SPECIALIST",
+    }
+    tomorrow = case(events=(event(EventKind.LATENT_TUBERCULOSIS, started_on=TODAY + DAY),))
+    assert "PROPHYLAXIS-SPECIALIST" not in codes(advice(tomorrow))
+
+
+def test_lymphocytes_with_a_comparator_are_low_only_if_all_they_may_be_is() -> None:
+    rows = book().index.thresholds["lymphocytes"]
+    limit = next(row.high for row in rows if row.finding)
+    assert limit is not None
+    for sign, low in (("<", True), (">", False)):
+        given = case(observations=(seen("lymphocytes", str(limit), sign=sign),))
+        said = all_of(advice(given), "PROPHYLAXIS-PNEUMOCYSTIS")
+        assert bool(said) is low
+
+
+def test_a_steroid_that_stops_today_is_not_taken_today_and_an_unknown_dose_adds_nothing() -> None:
+    thirty = drug("prednisone", date(2025, 12, 1), daily_dose_mg=Decimal(30))
+    code = "PROPHYLAXIS-PNEUMOCYSTIS"
+    assert code in codes(advice(case(co_medications=(thirty,))))
+    for stopped_on, said in ((TODAY, False), (TODAY + DAY, True)):
+        ends = replace(thirty, stopped_on=stopped_on)
+        assert (code in codes(advice(case(co_medications=(ends,))))) is said
+    nearly = replace(thirty, daily_dose_mg=Decimal("19.5"))
+    unknown = drug("methylprednisolone", date(2025, 12, 1))
+    assert code not in codes(advice(case(co_medications=(nearly, unknown))))
+
+
+# Heart, nerves, other drugs, outcomes.
+
+
+def test_an_ecg_is_asked_for_after_a_change_of_today() -> None:
+    failing = event(EventKind.CONGESTIVE_HEART_FAILURE)
+    ecg = seen("qtcf", "430", at=AT - 20 * DAY)
+    begun = drug("ciprofloxacin", TODAY)
+    quiet = case(events=(failing,), observations=(ecg,))
+    changed_today = replace(quiet, co_medications=(begun,))
+    before = found(advice(quiet), "QT-ECG").due_tests[0]
+    after = found(advice(changed_today), "QT-ECG").due_tests[0]
+    series = book().index.series["ECG-AFTER-CHANGE"][0]
+    assert after.due == TODAY + timedelta(days=series.due_day)
+    assert after != before
+
+
+def test_two_torsades_are_said_and_both_risk_and_torsades_ask_for_levels() -> None:
+    two = (
+        event(EventKind.TORSADES_DE_POINTES),
+        event(EventKind.TORSADES_DE_POINTES, started_on=TODAY),
+    )
+    answer = advice(case(events=(*two, event(EventKind.BRADYARRHYTHMIA))))
+    assert len(all_of(answer, "QT-TORSADES")) == 2
+    assert "(bradyarrhythmia; torsades de pointes)" in found(answer, "QT-LEVELS").message
+
+
+def test_the_graver_band_is_the_later_one_and_not_the_later_name() -> None:
+    """QT-WATCH comes after QT-SEVERE by its letters and before it by what it asks."""
+    baseline = seen("qtcf", "430", at=datetime(2026, 1, 5, 8, tzinfo=AT.tzinfo))
+    answer = advice(case(observations=(baseline, seen("qtcf", "502"))))
+    assert "QT-SEVERE" in codes(answer)
+    assert not codes(answer) & {"QT-WATCH", "QT-PROLONGED"}
+    risen = advice(
+        case(
+            observations=(
+                replace(baseline, value=Decimal(400), canonical=Fraction(400)),
+                seen("qtcf", "465"),
+            )
+        )
+    )
+    assert "QT-SEVERE" in codes(risen)
+    assert "QT-WATCH" not in codes(risen)
+
+
+def test_a_course_that_begins_today_is_not_a_plan() -> None:
+    begun = case(co_medications=(drug("sofosbuvir", TODAY),))
+    said = found(advice(begun), "HCV-COURSE")
+    assert "Its start date is not recorded" not in said.message
+    assert said.due_tests
+
+
+def test_without_a_result_before_the_start_the_earliest_is_the_baseline() -> None:
+    long_on = regimen(started_on=date(2025, 6, 1))
+    results = tuple(
+        seen("fvc-percent", value, at=AT - timedelta(days=days))
+        for value, days in (("60", 240), ("66", 120), ("72", 1))
+    )
+    said = message("OUTCOME-RESPONSE", regimen=long_on, observations=results)
+    assert "FVC 60 % of predicted on 05-Jul-2025, the earliest on record, 72 % of" in said
+    assert "(+20 % of the baseline)" in said
+
+
+def test_a_vaccine_of_an_unknown_day_says_so() -> None:
+    planned = facts.Immunisation(
+        vaccine="MMR", atc=("J07BD52",), planned_on=TODAY + DAY, route=facts.VaccineRoute.IM
+    )
+    assert "is planned for 03-Mar-2026:" in message(
+        "LIVE-VACCINE-PLANNED", immunisations=(planned,)
+    )
+
+
+def test_a_held_regimen_has_no_day_for_the_next_level() -> None:
+    held = regimen(status=RegimenStatus.HELD)
+    answer = advice(case(regimen=held, events=(event(EventKind.BRADYARRHYTHMIA),)))
+    assert found(answer, "QT-LEVELS").message.endswith("measure tacrolimus levels frequently.")
