@@ -4,7 +4,7 @@
 #   make check    format, lint, types, import contracts, templates, migrations, deploy check
 #   make install  the environment alone
 #   make bench    the figures that README.md quotes
-#   make mutation the engine's topics mutated, each mutant before every kept answer (an hour)
+#   make mutation the engine's topics mutated, each mutant before the engine's tests (an hour)
 #   make lock     requirements/ anew from pyproject.toml (UPGRADE=1 takes newer releases)
 
 .DEFAULT_GOAL := help
@@ -48,7 +48,7 @@ bench: .venv/dev.stamp
 
 mutation: .venv/dev.stamp
 	@.venv/bin/mutmut run --max-children $(WORKERS)
-	@.venv/bin/mutmut results
+	@$(PY) -m benchmarks.mutation
 
 LOCK := CUSTOM_COMPILE_COMMAND="make lock" $(PY) -m piptools compile $(if $(UPGRADE),--upgrade)
 lock: .venv/dev.stamp

@@ -479,7 +479,7 @@ def test_without_a_result_before_the_start_the_earliest_is_the_baseline() -> Non
     assert "(+20 % of the baseline)" in said
 
 
-def test_a_vaccine_of_an_unknown_day_says_so() -> None:
+def test_a_planned_live_vaccine_is_said_with_its_day() -> None:
     planned = facts.Immunisation(
         vaccine="MMR", atc=("J07BD52",), planned_on=TODAY + DAY, route=facts.VaccineRoute.IM
     )
