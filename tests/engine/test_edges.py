@@ -3,6 +3,7 @@
 Written against the mutants of the engine that no case file told from the engine (`make mutation`).
 """
 
+from collections import Counter
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -11,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from dosing.rules.engine import facts
-from dosing.rules.engine.advice import Advice, Effect, Outcome
+from dosing.rules.engine import doses, facts
+from dosing.rules.engine.advice import Action, Advice, Effect, Outcome
 from dosing.rules.engine.bands import limits, reported, standing
+from dosing.rules.engine.calendars import level_phase
 from dosing.rules.engine.companions import sum_of
 from dosing.rules.engine.facts import EventKind, RegimenStatus
 from dosing.rules.engine.quantities import Comparator
-from dosing.rules.engine.rows import ThresholdRow
+from dosing.rules.engine.rows import DoseAct, Origin, Phase, Severity, ThresholdRow
 from dosing.rules.engine.starting import weight_kg
 from dosing.rules.engine.trough import Range, Side, exactly, side, values
 from tests.engine.given import (
@@ -492,3 +494,386 @@ def test_a_held_regimen_has_no_day_for_the_next_level() -> None:
     held = regimen(status=RegimenStatus.HELD)
     answer = advice(case(regimen=held, events=(event(EventKind.BRADYARRHYTHMIA),)))
     assert found(answer, "QT-LEVELS").message.endswith("measure tacrolimus levels frequently.")
+
+
+# Two of a kind: each says what it says alone, whichever comes first.
+
+LONG_AGO = date(2025, 1, 1)
+NO_REGIMEN = {"intent": facts.Intent.START, "regimen": None}
+ENDED = {"stopped_on": YESTERDAY}
+OTHER_DAY = {"started_on": TODAY - 5 * DAY}
+LABELS = replace(
+    book(),
+    findings=tuple(replace(row, enabled=True) for row in book().findings),
+    contraindications=tuple(replace(row, enabled=True) for row in book().contraindications),
+)
+
+
+def vaccine(atc: str, **days: date) -> facts.Immunisation:
+    return facts.Immunisation(vaccine=atc, atc=(atc,), **days)
+
+
+def taken(*drugs: facts.CoMedication, **more: Any) -> dict[str, Any]:
+    return {"co_medications": drugs, **more}
+
+
+def results(*of: facts.Observation) -> dict[str, Any]:
+    return {"observations": of}
+
+
+def events_of(*of: facts.ClinicalEvent) -> dict[str, Any]:
+    return {"events": of}
+
+
+@pytest.mark.parametrize(
+    ("given", "silent"),
+    [
+        (taken(drug("rifampin", None), drug("voriconazole", None)), {"INT-SEVERAL"}),
+        (
+            taken(drug("rifampin", LONG_AGO, **ENDED), drug("fluconazole", LONG_AGO, **ENDED)),
+            {"INT-SEVERAL"},
+        ),
+        (taken(drug("rifampin"), drug("fluconazole")), {"INT-SEVERAL"}),
+        (
+            taken(
+                drug(
+                    "voriconazole",
+                    LONG_AGO,
+                    dose_changed_on=YESTERDAY,
+                    daily_dose_mg=Decimal(400),
+                    daily_dose_before_mg=Decimal(200),
+                ),
+                drug("fluconazole", LONG_AGO),
+                drug("rifampin", LONG_AGO),
+                **NO_REGIMEN,
+            ),
+            set(),
+        ),
+        (taken(drug("grapefruit"), drug("aspirin"), drug("grapefruit", LONG_AGO)), set()),
+        (
+            taken(
+                drug("grapefruit", route=facts.Route.TOPICAL),
+                drug("sirolimus"),
+                drug("sirolimus", LONG_AGO),
+                drug("cyclosporine"),
+                drug("grapefruit"),
+            ),
+            set(),
+        ),
+        (
+            taken(
+                facts.CoMedication(drug=facts.UNLISTED, name="Moonwort"),
+                facts.CoMedication(drug=facts.UNLISTED, name="Feverfew"),
+            ),
+            set(),
+        ),
+        (taken(drug("mycophenolate mofetil"), drug("mycophenolic acid", LONG_AGO)), set()),
+        (taken(drug("cannabidiol"), drug("cannabidiol", LONG_AGO)), set()),
+        (
+            taken(
+                drug("aspirin", LONG_AGO, **ENDED),
+                drug("sofosbuvir", LONG_AGO, stopped_on=TODAY - 60 * DAY),
+                drug("cannabidiol", LONG_AGO, **ENDED),
+                drug("sofosbuvir", LONG_AGO, **ENDED),
+            ),
+            set(),
+        ),
+        (
+            taken(
+                drug("spironolactone"),
+                drug("lisinopril"),
+                drug("losartan"),
+                **results(seen("potassium", "5.6")),
+            ),
+            {"POTASSIUM-HIGH", "POTASSIUM-ECG"},
+        ),
+        (
+            {
+                "immunisations": (
+                    vaccine("J07BB02", planned_on=TODAY + DAY),
+                    vaccine("J07BD52", planned_on=TODAY + DAY),
+                    vaccine("J07BD52", given_on=YESTERDAY),
+                    vaccine("J07BK01", given_on=YESTERDAY),
+                    vaccine("J07BL01", planned_on=TODAY + 3 * DAY),
+                )
+            },
+            set(),
+        ),
+        (events_of(event(EventKind.INFECTION), event(EventKind.INFECTION, **OTHER_DAY)), set()),
+        (
+            events_of(
+                event(EventKind.MYOCARDIAL_HYPERTROPHY),
+                event(EventKind.MYOCARDIAL_HYPERTROPHY, **OTHER_DAY),
+            ),
+            {"HEART-ECHO"},
+        ),
+        (
+            events_of(event(EventKind.CONGENITAL_LONG_QT), event(EventKind.HYPERSENSITIVITY)),
+            set(),
+        ),
+        (events_of(event(EventKind.DIARRHOEA), event(EventKind.DIARRHOEA, **OTHER_DAY)), set()),
+        (results(seen("neutrophils", "0.4"), seen("platelets", "20"), seen("alt", "900")), set()),
+        (
+            results(
+                seen("neutrophils", "1.4", sign=">"),
+                seen("platelets", "20", sign=">"),
+                seen("systolic-bp", "120", sign=">"),
+                seen("diastolic-bp", "60", sign=">"),
+                seen("potassium", "3", sign=">"),
+                seen("magnesium", "1", sign=">"),
+            ),
+            set(),
+        ),
+    ],
+)
+def test_each_of_several_says_what_it_says_alone(given: dict[str, Any], silent: set[str]) -> None:
+    """Nothing that is said of one alone is lost beside the others, in any order.
+
+    `silent`: what is said once for all of them, in words that name them together.
+    """
+    lists = {"co_medications", "events", "immunisations", "observations"}
+    kinds = [key for key in given if key in lists]
+    several = kinds[0]
+    rest = {key: value for key, value in given.items() if key != several}
+    quiet = spoken(rest)
+    expected: Counter[tuple[str, str]] = Counter()
+    for each in given[several]:
+        own = spoken(rest | {several: (each,)}) - quiet
+        expected += Counter({key: n for key, n in own.items() if key[0] not in silent})
+    assert expected
+    for order in (given[several], given[several][::-1]):
+        missing = expected - spoken(rest | {several: order})
+        # What is asked of a dose that is held, or is answered by another, is said in other words.
+        assert not missing, missing
+
+
+def spoken(given: dict[str, Any]) -> Counter[tuple[str, str]]:
+    """What the topics say, by code and words; what the calendar misses is another matter."""
+    said = advice(case(**given), LABELS).findings
+    return Counter(
+        (each.code, each.message) for each in said if not each.code.startswith("OVERDUE-")
+    )
+
+
+# What ships turned off still says the right thing once it is on.
+
+
+def optional(code: str, **given: Any) -> Any:
+    return found(advice(case(**given), LABELS), code)
+
+
+def test_the_options_of_guideline_and_label_are_whole_sentences() -> None:
+    maker = facts.Patient(weight_kg=Decimal(62), cyp3a5=facts.Cyp3a5.EXPRESSER)
+    said = optional("START-CYP3A5", patient=maker, **NO_REGIMEN)
+    assert said.message == (
+        "The patient makes CYP3A5: the guideline starts with 1.5 to 2 times the usual dose, at "
+        "most 0.3 mg/kg/day, and goes on by levels. It was written for transplants, not for "
+        "interstitial lung disease, so no dose is proposed from it."
+    )
+    assert said.inputs == (("cyp3a5", "EXPRESSER"),)
+    other = facts.Patient(weight_kg=Decimal(62), cyp3a5=facts.Cyp3a5.NON_EXPRESSER)
+    assert optional("START-CYP3A5", patient=other, **NO_REGIMEN).message.startswith(
+        "The patient makes no CYP3A5: the guideline starts with the usual dose. It was written"
+    )
+    rapid = facts.Diagnosis(
+        ild=True, sard=facts.Sard.SSC, line=facts.Line.FIRST, rapidly_progressive=True
+    )
+    said = optional("SEL-RAPIDLY-PROGRESSIVE", diagnosis=rapid, **NO_REGIMEN)
+    assert said.message == (
+        "For rapidly progressive disease the ACR/CHEST guideline names calcineurin inhibitors "
+        "among the options, whatever the rheumatic disease; the protocol makes no such exception."
+    )
+    assert said.inputs == (("sard", "SSC"), ("line", "FIRST"))
+    nursing = facts.Patient(weight_kg=Decimal(62), lactating=True)
+    assert optional("LACTATION", patient=nursing).message == (
+        "The patient is breast-feeding: ask a specialist before tacrolimus is given."
+    )
+    assert optional("VACCINES-BEFORE-START", **NO_REGIMEN).message == (
+        "Complete the immunisations that are needed before the first dose of tacrolimus."
+    )
+
+
+# Starting doses.
+
+
+def test_a_starting_dose_at_the_guard_is_not_above_it() -> None:
+    tenth = changed("starting_doses", "DOSE-BY-WEIGHT", low=Decimal("0.1"))
+    for kg, above in (("100", False), ("100.1", True)):
+        answer = advice(case(observations=(seen("weight", kg, at=AT),), **NO_REGIMEN), tenth)
+        assert ("START-ABOVE-MAXIMUM" in codes(answer)) is above
+
+
+def test_the_sums_of_a_start_have_four_decimals_at_most() -> None:
+    odd = changed("starting_doses", "DOSE-BY-WEIGHT", low=Decimal("0.07123"))
+    patient = facts.Patient(weight_kg=Decimal("99.99"))
+    answer = advice(case(patient=patient, **NO_REGIMEN), odd)
+    said = found(answer, "START-BY-WEIGHT")
+    assert "0.071 mg/kg/day × 99.99 kg = 7.1223" in said.message
+    assert ("computed_mg_per_day", "7.1223") in said.inputs
+    assert "the weight-based dose, 7.1223 mg/day, is above" in found(answer, "START-FIXED").message
+    assert "Start tacrolimus at 0.071 mg/kg/day" in found(answer, "SEL-SUMMARY").message
+    without = replace(odd, strengths=())
+    bare = found(advice(case(patient=patient, **NO_REGIMEN), without), "START-BY-WEIGHT")
+    assert bare.inputs == said.inputs
+
+
+def test_outside_the_protocol_bars_a_start() -> None:
+    outside = facts.Diagnosis(ild=False, sard=facts.Sard.IIM, line=facts.Line.FIRST)
+    answer = advice(case(diagnosis=outside, **NO_REGIMEN))
+    assert answer.outcome is Outcome.OUTSIDE_PROTOCOL
+    assert [each.code for each in answer.findings if each.effect is Effect.BARS_START] == [
+        "SEL-NO-ILD"
+    ]
+
+
+# Interactions.
+
+
+def test_an_azole_of_the_day_of_the_start_met_the_original_dose() -> None:
+    begun = regimen(started_on=YESTERDAY, dose_since=AT - 2 * DAY)
+    for on, cut in ((YESTERDAY, True), (YESTERDAY - DAY, False)):
+        answer = advice(case(regimen=begun, co_medications=(drug("voriconazole", on),)))
+        assert ("INT-AZOLE-STARTED" in codes(answer)) is cut
+
+
+def test_grapefruit_is_graded_and_sourced_by_its_row() -> None:
+    local = changed(
+        "interactions",
+        "GRAPEFRUIT-TAKEN",
+        source="The clinic.",
+        origin=Origin.LOCAL,
+        severity=Severity.CAUTION,
+        statements=("S38",),
+    )
+    said = found(advice(case(co_medications=(drug("grapefruit"),)), local), "INT-GRAPEFRUIT")
+    assert (said.source, said.origin) == ("The clinic.", Origin.LOCAL)
+    assert (said.severity, said.statements) == (Severity.CAUTION, ("S38",))
+
+
+def test_a_moderate_inhibitor_with_another_act_is_followed_in_the_words_of_the_protocol() -> None:
+    cut = changed(
+        "interactions",
+        "MODERATE-STARTED",
+        act=DoseAct.REDUCE,
+        source="The clinic.",
+        origin=Origin.LOCAL,
+    )
+    said = found(advice(case(co_medications=(drug("fluconazole"),)), cut), "INT-MODERATE-STARTED")
+    assert said.message.endswith("monitor the tacrolimus trough closely.")
+    assert said.origin is Origin.SEED
+
+
+def test_every_factor_of_a_drug_is_said() -> None:
+    factors = [
+        replace(row, enabled=True, drug="", factor=f"Factor {number}", action=f"Act {number}.")
+        for number, row in enumerate(
+            row for row in book().modifying_factors if row.interaction == "AZOLES-STARTED"
+        )
+    ]
+    assert len(factors) > 1
+    rules = replace(book(), modifying_factors=tuple(factors))
+    said = found(advice(case(co_medications=(drug("voriconazole"),)), rules), "INT-AZOLE-STARTED")
+    for number in range(len(factors)):
+        assert f" Factor {number}: act {number}." in said.message
+
+
+def test_a_trough_since_a_stop_answers_it_and_the_next_is_asked() -> None:
+    stopped = drug("cannabidiol", LONG_AGO, stopped_on=TODAY - 12 * DAY)
+    asked = case(co_medications=(stopped,))
+    (first,) = found(advice(asked), "RECHECK-DRUG-STOPPED").due_tests
+    drawn = level("7", at=datetime.combine(first.latest, AT.timetz()))
+    later = found(advice(replace(asked, observations=(drawn,))), "RECHECK-DRUG-STOPPED").due_tests
+    assert first not in later
+
+
+def test_a_steroid_that_changed_yesterday_is_compared_with_the_day_before() -> None:
+    """40 until two days ago, 38 the day before yesterday's 20: a fall of 18, not of 20."""
+    steroid = drug("prednisone", LONG_AGO, daily_dose_mg=Decimal(20))
+    stepwise = replace(
+        steroid,
+        dose_changed_on=YESTERDAY,
+        daily_dose_before_mg=Decimal(38),
+    )
+    said = found(advice(case(co_medications=(stepwise,))), "RECHECK-STEROID-CHANGED")
+    assert "from 38 to 20 mg/day in prednisone-equivalents" in said.message
+    assert "can rise" in said.message
+
+
+def test_a_fall_of_the_steroid_of_less_than_a_milligram_is_a_fall() -> None:
+    """From 5 to 4.5 mg/day since the start of tacrolimus (S82, S83)."""
+    tapered = drug(
+        "prednisone",
+        LONG_AGO,
+        daily_dose_mg=Decimal("4.5"),
+        dose_changed_on=TODAY - 10 * DAY,
+        daily_dose_before_mg=Decimal(5),
+    )
+    answer = advice(case(co_medications=(tapered,)))
+    assert {"OUTCOME-STEROID-SPARING", "OUTCOME-STEROID-TOXICITY"} <= codes(answer)
+
+
+def test_both_falls_of_lung_function_are_said_with_their_inputs() -> None:
+    long_on = regimen(started_on=date(2025, 6, 1))
+    fallen = tuple(
+        seen(analyte, value, at=AT - timedelta(days=days))
+        for analyte in ("fvc-percent", "dlco-percent")
+        for value, days in (("80", 300), ("50", 1))
+    )
+    said = found(advice(case(regimen=long_on, observations=fallen)), "OUTCOME-WORSE")
+    assert [name for name, _ in said.inputs] == ["fvc-percent", "dlco-percent"]
+    first, second = said.message.removeprefix("Worse than before the treatment: ").split("; ")
+    assert first.startswith("FVC")
+    assert second.startswith("DLCO")
+
+
+def test_a_mistimed_alarm_is_said_beside_the_trough_that_is_placed() -> None:
+    for value, code in (("2.0", "TROUGH-VERY-LOW"), ("25", "TROUGH-TOXIC")):
+        alarm = level(value, at=AT - timedelta(hours=1), hours_since_dose=Decimal(4))
+        placed = level("12.4", at=AT - 2 * DAY, comparator=Comparator.MORE)
+        basis = level("4", at=AT - 4 * DAY)
+        answer = advice(case(observations=(alarm, placed, basis)))
+        assert {code, "TROUGH-ABOVE-TARGET"} <= codes(answer)
+
+
+def test_a_level_drawn_at_the_last_hour_of_its_window_needs_no_remark() -> None:
+    window = book().index.windows[facts.Formulation.IR]
+    for hours, remark in ((window.valid_to_h, False), (window.valid_to_h + 1, True)):
+        drawn = level("7", hours_since_dose=hours)
+        assert ("SAMPLE-FLAGGED" in codes(advice(case(observations=(drawn,))))) is remark
+
+
+def test_an_own_target_is_said_where_only_the_books_is_missing_from_it() -> None:
+    own = regimen(target_low_ng_per_ml=Decimal(8), target_high_ng_per_ml=Decimal(12))
+    said = found(advice(case(regimen=own)), "TARGET-OWN")
+    assert said.message.startswith("This patient's own target is 8 to 12 ng/mL; the protocol's is")
+    assert said.inputs == (("target_ng_per_ml", "8 to 12 ng/mL"),)
+
+
+def test_a_dose_that_cannot_be_given_twice_a_day_is_refused_in_words() -> None:
+    with pytest.raises(ValueError, match=r"^a proposal must be dispensable in two doses$"):
+        doses.proposal(Action.CHANGE, Fraction(1, 2), Fraction(1, 2), "sum")
+
+
+def test_months_of_the_trough_and_of_the_dose_are_their_own_numbers() -> None:
+    apart = changed("numbers", "LEVEL-EARLY-MONTHS", value=Decimal(7))
+    settled = regimen(
+        started_on=date(2025, 6, 1), dose_since=datetime(2025, 6, 1, tzinfo=AT.tzinfo)
+    )
+    steady = tuple(level("7", at=AT - timedelta(days=days)) for days in (100, 110))
+    answer = advice(case(regimen=settled, observations=steady), apart)
+    assert "became stable less than 7 months ago" in found(answer, "OVERDUE-TROUGH-STABLE").message
+
+
+def test_a_mistimed_level_between_two_troughs_breaks_no_stability() -> None:
+    settled = regimen(
+        started_on=date(2025, 6, 1), dose_since=datetime(2025, 6, 1, tzinfo=AT.tzinfo)
+    )
+    given = case(
+        regimen=settled,
+        observations=(
+            level("7", at=AT - 10 * DAY),
+            level("7", at=AT - 15 * DAY, hours_since_dose=Decimal(3)),
+            level("7", at=AT - 20 * DAY),
+        ),
+    )
+    assert level_phase(given, book(), AT) is Phase.EARLY
