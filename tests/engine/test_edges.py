@@ -3,6 +3,7 @@
 Written against the mutants of the engine that no case file told from the engine (`make mutation`).
 """
 
+import time
 from collections import Counter
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -14,12 +15,13 @@ import pytest
 
 from dosing.rules.engine import doses, facts
 from dosing.rules.engine.advice import Action, Advice, Effect, Outcome
+from dosing.rules.engine.assess import assess
 from dosing.rules.engine.bands import limits, reported, standing
 from dosing.rules.engine.calendars import level_phase
 from dosing.rules.engine.companions import sum_of
 from dosing.rules.engine.facts import EventKind, RegimenStatus
 from dosing.rules.engine.quantities import Comparator
-from dosing.rules.engine.rows import DoseAct, Origin, Phase, Severity, ThresholdRow
+from dosing.rules.engine.rows import DoseAct, DrugClass, Origin, Phase, Severity, ThresholdRow
 from dosing.rules.engine.starting import weight_kg
 from dosing.rules.engine.trough import Range, Side, exactly, side, values
 from tests.engine.given import (
@@ -30,11 +32,13 @@ from tests.engine.given import (
     changed,
     codes,
     drug,
+    first_book,
     found,
     level,
     proposed,
     regimen,
 )
+from tests.engine.test_interactions import marked, said_by
 from tests.engine.test_toxicity import event, seen
 
 TODAY = AT.date()
@@ -786,19 +790,6 @@ def test_a_trough_since_a_stop_answers_it_and_the_next_is_asked() -> None:
     assert first not in later
 
 
-def test_a_steroid_that_changed_yesterday_is_compared_with_the_day_before() -> None:
-    """40 until two days ago, 38 the day before yesterday's 20: a fall of 18, not of 20."""
-    steroid = drug("prednisone", LONG_AGO, daily_dose_mg=Decimal(20))
-    stepwise = replace(
-        steroid,
-        dose_changed_on=YESTERDAY,
-        daily_dose_before_mg=Decimal(38),
-    )
-    said = found(advice(case(co_medications=(stepwise,))), "RECHECK-STEROID-CHANGED")
-    assert "from 38 to 20 mg/day in prednisone-equivalents" in said.message
-    assert "can rise" in said.message
-
-
 def test_a_fall_of_the_steroid_of_less_than_a_milligram_is_a_fall() -> None:
     """From 5 to 4.5 mg/day since the start of tacrolimus (S82, S83)."""
     tapered = drug(
@@ -877,3 +868,194 @@ def test_a_mistimed_level_between_two_troughs_breaks_no_stability() -> None:
         ),
     )
     assert level_phase(given, book(), AT) is Phase.EARLY
+
+
+def test_a_label_drug_that_cannot_be_cut_is_said_by_its_row() -> None:
+    least = regimen(morning_mg=Decimal("0.5"), evening_mg=Decimal("0.5"))
+    answer = advice(case(regimen=least, co_medications=(drug("voriconazole"),)), marked())
+    said_by(found(answer, "INT-NOT-DISPENSABLE"), "AZOLES-STARTED", leads=False)
+
+
+def test_before_a_start_a_changed_azole_hides_no_other_drug() -> None:
+    azole = drug(
+        "voriconazole",
+        LONG_AGO,
+        dose_changed_on=YESTERDAY,
+        daily_dose_mg=Decimal(400),
+        daily_dose_before_mg=Decimal(200),
+    )
+    answer = advice(case(**taken(azole, drug("rifampin", LONG_AGO), **NO_REGIMEN)))
+    assert {"INT-AZOLE-AT-START", "INT-INDUCER-AT-START"} <= codes(answer)
+
+
+# Comparators, and results that cannot be compared.
+
+
+def test_a_comparator_on_two_sides_of_a_limit_is_repeated_on_every_scale() -> None:
+    late = seen("creatinine", "1.0", at=AT - 30 * timedelta(hours=1))
+    within = case(observations=(BASELINE, late, seen("creatinine", "1.2", sign=">", at=AT)))
+    assert "KIDNEY-UNDECIDED" in codes(advice(within))
+    calcium = case(observations=(seen("calcium", "8", sign=">"), seen("albumin", "4")))
+    assert "CALCIUM-UNDECIDED" in codes(advice(calcium))
+    limit = next(row.high for row in book().index.thresholds["lymphocytes"] if row.finding)
+    assert limit is not None
+    lymphocytes = seen("lymphocytes", str(limit + 1), sign="<")
+    assert not all_of(advice(case(observations=(lymphocytes,))), "PROPHYLAXIS-PNEUMOCYSTIS")
+    electrolytes = (
+        seen("potassium", "3.0", sign=">"),
+        seen("magnesium", "0.6", "mmol/L", sign=">"),
+    )
+    answer = advice(case(observations=electrolytes))
+    assert len(all_of(answer, "ELECTROLYTE-UNDECIDED")) == 2
+    pressures = (seen("systolic-bp", "120", sign=">"), seen("diastolic-bp", "115"))
+    both = codes(advice(case(observations=pressures)))
+    assert "PRESSURE-UNDECIDED" in both
+    assert both & {"PRESSURE-HIGH", "PRESSURE-VERY-HIGH", "PRESSURE-URGENT"}
+
+
+def test_a_ratio_of_one_and_three_quarters_is_shown_as_that() -> None:
+    assert "is 1.75 times the patient's own baseline" in message(
+        "KIDNEY-R1", observations=(BASELINE, seen("creatinine", "1.75"))
+    )
+
+
+def test_a_change_from_nothing_has_no_percentage() -> None:
+    long_on = regimen(started_on=date(2025, 6, 1))
+    scores = tuple(
+        seen("quality-of-life", value, at=AT - timedelta(days=days))
+        for value, days in (("0", 300), ("12", 1))
+    )
+    said = message("OUTCOME-RESPONSE", regimen=long_on, observations=scores)
+    assert "12 points on 01-Mar-2026;" in said or "12 points on 01-Mar-2026." in said
+
+
+# A finding or a row that is off hides no other.
+
+
+def test_a_calendar_whose_finding_is_off_leaves_the_others() -> None:
+    first, *others = book().index.schedules
+    off = changed("findings", first, enabled=False)
+    late = codes(advice(case(), off))
+    assert first not in late
+    assert late & set(others)
+
+
+def test_a_contraindication_whose_finding_is_off_leaves_the_others() -> None:
+    first = next(iter(LABELS.index.contraindications.values()))
+    off = replace(
+        LABELS,
+        findings=tuple(replace(row, enabled=row.code != first.finding) for row in LABELS.findings),
+    )
+    rows = LABELS.index.contraindications.values()
+    several = case(
+        **taken(*(drug(row.name) for row in rows if row.kind == "DRUG")),
+        **events_of(*(event(EventKind(row.name)) for row in rows if row.kind == "EVENT")),
+    )
+    said = {row.finding for row in rows}
+    assert codes(advice(several, LABELS)) >= said
+    assert codes(advice(several, off)) >= said - {first.finding}
+
+
+def test_each_contraindicated_drug_of_the_first_book_is_said() -> None:
+    rules = changed(
+        "drug_classes", "CLASS-CYCLOSPORINE", first_book(), seed_class=DrugClass.CONTRAINDICATED
+    )
+    both = case(co_medications=(drug("sirolimus"), drug("cyclosporine")))
+    assert len(all_of(advice(both, rules), "CONTRAINDICATED-DRUG")) == 2
+
+
+def test_an_unlisted_drug_counts_until_the_day_on_which_it_stopped() -> None:
+    herb = facts.CoMedication(drug=facts.UNLISTED, name="Moonwort", started_on=LONG_AGO)
+    for stopped_on, said in ((TODAY, False), (TODAY + DAY, True)):
+        ends = replace(herb, stopped_on=stopped_on)
+        assert ("DRUG-NOT-CHECKED" in codes(advice(case(**taken(ends))))) is said
+
+
+def test_two_drugs_of_one_kind_are_both_said_beside_a_high_potassium() -> None:
+    two = case(
+        **taken(drug("lisinopril"), drug("enalapril"), drug("losartan")),
+        **results(seen("potassium", "5.6")),
+    )
+    assert len(all_of(advice(two), "POTASSIUM-DRUG-HIGH")) == 3
+
+
+# Levels and days, once more.
+
+
+def test_a_level_of_the_first_moment_of_the_course_belongs_to_it() -> None:
+    begun = regimen(started_on=TODAY - 5 * DAY, dose_since=None)
+    midnight = datetime(2026, 2, 25, tzinfo=AT.tzinfo)
+    for at, code in ((midnight, True), (midnight - timedelta(seconds=1), False)):
+        answer = advice(case(regimen=begun, observations=(level("25", at=at),)))
+        assert ("TROUGH-TOXIC" in codes(answer)) is code
+
+
+def test_a_toxic_level_speaks_against_a_raise_from_an_older_one() -> None:
+    toxic = level("25", at=AT - timedelta(hours=1), hours_since_dose=Decimal(4))
+    answer = advice(case(observations=(toxic, level("4", at=AT - 2 * DAY))))
+    below = found(answer, "TROUGH-BELOW-TARGET")
+    assert below.proposal is None
+    assert below.message.endswith("It changes no dose: a newer level speaks against it.")
+    assert proposed(answer) == "HOLD"
+
+
+def test_a_steroid_is_compared_with_the_day_before_each_change() -> None:
+    """40 mg until three days ago, then 38, and 20 since yesterday: from 38 to 20."""
+    first = drug("prednisone", LONG_AGO, stopped_on=TODAY - 2 * DAY, daily_dose_mg=Decimal(40))
+    second = drug(
+        "prednisone",
+        TODAY - 2 * DAY,
+        daily_dose_mg=Decimal(20),
+        dose_changed_on=YESTERDAY,
+        daily_dose_before_mg=Decimal(38),
+    )
+    said = found(advice(case(co_medications=(first, second))), "RECHECK-STEROID-CHANGED")
+    assert "from 38 to 20 mg/day in prednisone-equivalents" in said.message
+
+
+@pytest.mark.parametrize("zone", ["Etc/GMT+12", "Pacific/Kiritimati"])
+def test_the_days_in_words_are_those_of_the_moments_offset(
+    zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no case file measures near midnight: a height, an outcome, a steady trough."""
+    settled = regimen(
+        started_on=date(2025, 6, 1), dose_since=datetime(2025, 6, 1, tzinfo=AT.tzinfo)
+    )
+    morning, night = timedelta(hours=1), timedelta(hours=-14)
+    given = [
+        case(
+            intent=facts.Intent.START,
+            regimen=None,
+            observations=(
+                seen("height", "180", at=AT - DAY - near),
+                seen("weight", "80", at=AT - DAY - near),
+            ),
+        )
+        for near in (morning, night)
+    ] + [
+        case(
+            regimen=settled,
+            co_medications=(drug("fluconazole", TODAY - 3 * DAY),),
+            observations=(
+                seen("fvc-percent", "60", at=AT - 300 * DAY - near),
+                seen("fvc-percent", "70", at=AT - 98 * DAY - near),
+                level("12", at=AT - 3 * DAY - near),
+                level("7", at=AT - 120 * DAY - near),
+                level("7", at=AT - 127 * DAY - near),
+            ),
+        )
+        for near in (morning, night)
+    ]
+    at_home = [(advice(each), level_phase(each, book(), AT)) for each in given]
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", zone)
+        time.tzset()
+        try:
+            abroad = [
+                (assess(replace(each), book(), at=AT), level_phase(each, book(), AT))
+                for each in given
+            ]
+        finally:
+            elsewhere.undo()
+            time.tzset()
+    assert abroad == at_home

@@ -112,12 +112,11 @@ def _late_words(entries: list[Entry], book: RuleBook) -> str:
     return "; ".join(clauses)
 
 
-def _by_days(entry: Entry) -> tuple[date, date, date, int]:
-    since, last_on = entry.since or date.min, entry.last_on or date.min
-    return entry.test.due, since, last_on, entry.row.every_days
+def _by_days(entry: Entry) -> tuple[date, date, int]:
+    return entry.test.due, entry.last_on or date.min, entry.row.every_days
 
 
-def _by_code(entry: Entry) -> tuple[tuple[date, date, date, int], str]:
+def _by_code(entry: Entry) -> tuple[tuple[date, date, int], str]:
     return _by_days(entry), entry.row.code
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dosing.rules.engine import doses
-from dosing.rules.engine.advice import DoseProposal, DueTest, Effect, Finding, next_test, raised
+from dosing.rules.engine.advice import DoseProposal, Effect, Finding, next_test, raised
 from dosing.rules.engine.bands import (
     MAY_BE_WORSE,
     Standing,
@@ -123,16 +123,13 @@ def _tier(
         again = tuple(
             test._replace(analyte=seen.analyte) for test in next_test(book, repeat, drawn_on, code)
         )
-        also: tuple[DueTest, ...] = ()
-        if electrolyte.lacks:
-            also += today(book, electrolyte.lacks, code, at)
+        also = today(book, electrolyte.lacks, code, at) if electrolyte.lacks else ()
         for series in others:
             if series != _TROUGH or case.regimen is not None:
                 also += asked(case, book, series, drawn_on, code, at)
         done = what.format_map(_TAKEN if case.on_tacrolimus else _NOT_YET)
-        raising = ""
-        if effect is Effect.ASKS_FOR_LESS:
-            raising = partners(case, book, at, *_RAISING, DrugGroup.RAISES_POTASSIUM)
+        asks = effect is Effect.ASKS_FOR_LESS
+        raising = partners(case, book, at, *_RAISING, DrugGroup.RAISES_POTASSIUM) if asks else ""
         stands = electrolyte.stands(at)
         hold: DoseProposal | None = None
         if code == _HELD:
@@ -228,11 +225,10 @@ def _corrected_calcium(case: CaseFacts, book: RuleBook, at: datetime) -> Electro
         None,
     )
     mmol_per_l = 10 / mass  # of 1 mg/dL, which is 10 mg/L
-    lacks = ""
     if albumin is None:
         lacks, plus, how = "albumin", ZERO, "not corrected: no albumin of those days is known"
     else:
-        plus = share * (usual - albumin.canonical * 10)  # 1 g/dL is 10 g/L
+        lacks, plus = "", share * (usual - albumin.canonical * 10)  # 1 g/dL is 10 g/L
         how = f"corrected for albumin {reported(albumin, at)}"
     number = f"{seen.comparator or ''}{shown(seen.canonical * mmol_per_l + plus, at_most=3)}"
     return Electrolyte(

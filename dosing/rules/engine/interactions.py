@@ -172,7 +172,7 @@ def _before_start(event: Event, book: RuleBook, *, unchecked: bool) -> tuple[Fin
         f"{event.words}. {_class_words(event)}",
         inputs=event.inputs,
         unchecked=unchecked,
-        rule=event.rule if kind == "OTHER" else event.option,
+        rule=event.option,
         leads=kind == "OTHER",
     )
 
@@ -200,7 +200,7 @@ def _undated(event: Event, book: RuleBook) -> tuple[Finding, ...]:
         inputs=event.inputs,
         effect=Effect.ASKS_FOR_LESS if kind in ("AZOLE", "STRONG", "HOLD") else Effect.NONE,
         unchecked=True,
-        rule=event.rule if kind in ("HOLD", "OTHER") else event.option,
+        rule=event.option,
         leads=kind in ("HOLD", "OTHER"),
     )
 

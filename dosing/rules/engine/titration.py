@@ -106,7 +106,7 @@ def level_bands(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding,
             found += _outside("TROUGH-VERY-LOW", newest, None, regimen, still_open, book, at)
         elif band is Band.TOXIC:
             newer.append(Side.ABOVE)
-            found += _outside("TROUGH-TOXIC", newest, None, regimen, still_open, book, at)
+            found += _toxic(newest, regimen, book, at)
     if placed is not None and placed is not basis:
         newer.append(side(placed, regimen, book))
         found += _placed(placed, None, regimen, still_open, book, at)
@@ -129,7 +129,7 @@ def _placed(
     """The finding for a trough: which band it lies in and, if it is the basis, the dose."""
     band = alarm(values(level), book)
     if band is Band.TOXIC:
-        return _outside("TROUGH-TOXIC", level, None, regimen, still_open, book, at)
+        return _toxic(level, regimen, book, at)
     where = side(level, regimen, book)
     words = f"Trough {level_words(level, at)}"
     inputs = _inputs(level, regimen, book, at)
@@ -188,6 +188,26 @@ def _beyond(band: Band, book: RuleBook) -> str:
     return f"{'at least' if row.low_included else 'above'} {limit} ng/mL"
 
 
+def _named(level: Observation, regimen: Regimen, book: RuleBook, at: datetime) -> str:
+    kind = "Trough" if is_trough(level, book.index.windows.get(regimen.formulation)) else "Level"
+    return f"{kind} {level_words(level, at)}"
+
+
+def _toxic(
+    level: Observation, regimen: Regimen, book: RuleBook, at: datetime
+) -> tuple[Finding, ...]:
+    """D19: a level in the highest alarm band holds tacrolimus, trough or not."""
+    code, beyond = "TROUGH-TOXIC", _beyond(Band.TOXIC, book)
+    return raised(
+        book,
+        code,
+        f"{_named(level, regimen, book, at)} is {beyond}: hold tacrolimus and repeat the level.",
+        inputs=_inputs(level, regimen, book, at),
+        proposal=doses.hold(f"hold: {level_words(level, at)} is {beyond}"),
+        due_tests=next_test(book, "LEVEL-REPEAT", at.date(), code),
+    )
+
+
 def _outside(
     code: str,
     level: Observation,
@@ -198,19 +218,7 @@ def _outside(
     at: datetime,
 ) -> tuple[Finding, ...]:
     """S9 with the dose that follows, or with the reason why none does."""
-    inputs = _inputs(level, regimen, book, at)
-    kind = "Trough" if is_trough(level, book.index.windows.get(regimen.formulation)) else "Level"
-    words = f"{kind} {level_words(level, at)}"
-    if code == "TROUGH-TOXIC":
-        beyond = _beyond(Band.TOXIC, book)
-        return raised(
-            book,
-            code,
-            f"{words} is {beyond}: hold tacrolimus and repeat the level.",
-            inputs=inputs,
-            proposal=doses.hold(f"hold: {level_words(level, at)} is {beyond}"),
-            due_tests=next_test(book, "LEVEL-REPEAT", at.date(), code),
-        )
+    words = _named(level, regimen, book, at)
     message = f"{words} {_BANDS[code]} the target of {target_words(regimen, book)}."
     if code == "TROUGH-VERY-LOW":
         message += " Check adherence and inducing drugs."
@@ -231,7 +239,7 @@ def _outside(
         book,
         code,
         message,
-        inputs=inputs,
+        inputs=_inputs(level, regimen, book, at),
         proposal=proposed,
         due_tests=due,
         effect=Effect.ASKS_FOR_LESS if above else Effect.NONE,

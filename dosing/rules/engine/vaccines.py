@@ -25,11 +25,12 @@ def live_vaccines(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Findin
         name = f"{row.name[0].upper()}{row.name[1:]} ({row.atc})"
         today = at.date()
         if dose.given_on is None or dose.given_on > today:
-            planned_on = dose.given_on or dose.planned_on
+            # It has one of the two days at least.
+            planned_on = next(on for on in (dose.given_on, dose.planned_on) if on is not None)
             found += raised(
                 book,
                 "LIVE-VACCINE-PLANNED",
-                f"{name} is planned for {_said(planned_on)}: it is a live vaccine, and live "
+                f"{name} is planned for {day(planned_on)}: it is a live vaccine, and live "
                 "vaccines are avoided while tacrolimus is taken.",
                 inputs=(*inputs, ("planned_on", str(planned_on))),
                 effect=Effect.BARS_START_AND_RAISES,
@@ -38,7 +39,7 @@ def live_vaccines(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Findin
             found += raised(
                 book,
                 "LIVE-VACCINE-GIVEN",
-                f"{name}, a live vaccine, was given on {_said(dose.given_on)} while tacrolimus was "
+                f"{name}, a live vaccine, was given on {day(dose.given_on)} while tacrolimus was "
                 "taken: live vaccines are avoided during the treatment.",
                 inputs=(*inputs, ("given_on", str(dose.given_on))),
             )
@@ -56,10 +57,6 @@ def _during_treatment(given_on: date, case: CaseFacts) -> bool:
         return False
     begun = case.regimen.started_on
     return begun is None or given_on >= begun
-
-
-def _said(on: date | None) -> str:
-    return "an unknown day" if on is None else day(on)
 
 
 def complete_first(case: CaseFacts, book: RuleBook, at: datetime) -> tuple[Finding, ...]:
