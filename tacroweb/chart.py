@@ -18,6 +18,8 @@ from dosing.rules.engine.quantities import Comparator, shown
 from dosing.rules.engine.rows import DoseAct, DrugClass, Severity
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.selectors import DoseStep as Step
+from monitoring.selectors import Visit
+from monitoring.services import samples
 from patients.models import ClinicalEvent, CoMedication, Observation
 from patients.vocabulary import vocabulary
 from tacroweb.levels import (
@@ -237,13 +239,15 @@ def finding_card(found: Finding, proposal: Any) -> dict[str, Any]:
 
 
 def test_words(test: DueTest) -> str:
-    """For example "Tacrolimus level by 25-Nov-2026 (24-Nov-2026 to 26-Nov-2026)"."""
+    """For example "Tacrolimus level between 24-Nov-2026 and 26-Nov-2026".
+
+    The window alone: the day on which it is due is that of the task, which may answer several.
+    """
     analyte = vocabulary().analyte(test.analyte)
     name = analyte.name if analyte else test.analyte
-    window = ""
-    if test.earliest != test.latest:
-        window = f" ({clinical_date(test.earliest)} to {clinical_date(test.latest)})"
-    return f"{name} by {clinical_date(test.due)}{window}"
+    if test.earliest == test.latest:
+        return f"{name} on {clinical_date(test.due)}"
+    return f"{name} between {clinical_date(test.earliest)} and {clinical_date(test.latest)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -447,19 +451,38 @@ def baseline_progress(gaps: Iterable[dict[str, Any]], book: RuleBook) -> tuple[i
     return total - sum(card["gaps"] for card in gaps), total
 
 
-def next_trough_tile(advice: Advice, today: date, *, on_therapy: bool) -> Tile:
-    """The day of the next level that the protocol asks for."""
+def next_trough_tile(
+    due: Iterable[Visit], advice: Advice, today: date, *, on_therapy: bool
+) -> Tile:
+    """The next level that the protocol asks for, as the task for it says it.
+
+    Where the tasks do not know yet what was recorded a moment ago, it is the sample they will ask
+    for. It is overdue once its window has passed, as everywhere.
+    """
     label = "Next trough due"
     if not on_therapy:
         return Tile(label=label, value="None", note="not on tacrolimus")
-    levels = [test for test in advice.due_tests if test.analyte == TACROLIMUS_LEVEL]
-    if not levels:
+    windows = [
+        (test.due_on, test.earliest_on, test.latest_on)
+        for visit in due
+        for test in visit.tests
+        if test.analyte.key == TACROLIMUS_LEVEL
+    ] or [
+        (sample.due, sample.earliest, sample.latest)
+        for sample in samples(advice.due_tests)
+        if sample.analyte == TACROLIMUS_LEVEL
+    ]
+    if not windows:
         return Tile(label=label, value="None", note="the protocol asks for none now")
-    test = min(levels, key=lambda test: test.due)
-    tone = "critical" if test.latest < today else "warning" if test.earliest <= today else ""
-    return Tile(
-        label=label, value=clinical_date(test.due), note=in_days(test.due, today), tone=tone
-    )
+    due_on, earliest_on, latest_on = min(windows)
+    if latest_on < today:
+        note, tone = in_days(latest_on, today), "critical"
+    elif due_on <= today:
+        note = "due now" if latest_on == due_on else f"due now, latest {clinical_date(latest_on)}"
+        tone = "warning"
+    else:
+        note, tone = in_days(due_on, today), "warning" if earliest_on <= today else ""
+    return Tile(label=label, value=clinical_date(due_on), note=note, tone=tone)
 
 
 def timeline(

@@ -20,13 +20,18 @@ from tacroweb.templatetags.quantities import plain_dose
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A patient whose newest assessment proposes a dose, or has a critical finding unanswered."""
+    """A patient whose newest assessment proposes a dose, or has a critical finding unanswered.
+
+    `dose` is in force since `dose_since` (None while held); `assessed_at` is when the newest
+    assessment was made, which a new rule book makes anew.
+    """
 
     patient: Patient
     dose: str
+    dose_since: datetime | None
     proposal: str
     findings: tuple[dict[str, Any], ...]
-    since: datetime
+    assessed_at: datetime
 
 
 def waiting_for_a_decision(clinic: Clinic, *, limit: int) -> list[Waiting]:
@@ -70,7 +75,7 @@ def _waiting(assessment: Assessment, order: DoseOrder | None) -> Waiting:
     advice = assessment.advice
     answered = answered_in(order)
     proposal = advice["proposal"] if order is None or order.assessment_id != assessment.pk else None
-    if order is not None and order.regimen.status == RegimenStatus.HELD:
+    if order is not None and _is_held(order):
         # The hold that is asked for stands already.
         proposal = None if _asks_for_a_hold(proposal) else proposal
         advice["findings"] = [
@@ -87,9 +92,10 @@ def _waiting(assessment: Assessment, order: DoseOrder | None) -> Waiting:
     return Waiting(
         patient=assessment.patient,
         dose=_dose_words(order),
+        dose_since=None if order is None or _is_held(order) else order.since,
         proposal=_proposal_words(proposal),
         findings=tuple(asking),
-        since=assessment.at,
+        assessed_at=assessment.at,
     )
 
 
@@ -105,10 +111,14 @@ def _carries(finding: dict[str, Any], proposal: dict[str, Any] | None) -> bool:
     return all(own[key] == proposal[key] for key in ("action", "total_daily_mg"))
 
 
+def _is_held(order: DoseOrder) -> bool:
+    return order.regimen.status == RegimenStatus.HELD
+
+
 def _dose_words(order: DoseOrder | None) -> str:
     if order is None:
         return ""
-    if order.regimen.status == RegimenStatus.HELD:
+    if _is_held(order):
         return "held"
     return f"{plain_dose(order.total_daily_mg)} mg/day"
 

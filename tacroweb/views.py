@@ -175,7 +175,7 @@ def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
         "ranges_unapproved": any(not each.newest.analyte.limits_approved for each in results),
         "events": record.events,
         "vaccines": [(dose, is_live(dose.vaccine)) for dose in record.immunisations],
-        "visits": visits(open_tasks(person), today=today),
+        "visits": (due := visits(open_tasks(person), today=today)),
         "review_failure": review_failure(person),
         "tile_dose": charting.dose_tile(regimen, order, steps, _weight(check, at)),
     }
@@ -198,7 +198,7 @@ def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
                 placed, targets, steps, medicines, record.events, at=at, days=span
             ),
             "tile_next": charting.next_trough_tile(
-                check.advice, today, on_therapy=regimen is not None
+                due, check.advice, today, on_therapy=regimen is not None
             ),
             "tiers": tiers,
             "baseline_done": charting.baseline_progress(tiers.baseline, check.book),

@@ -11,11 +11,14 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from dosing.models import Assessment
+from dosing.rules.engine.facts import TACROLIMUS_LEVEL
 from dosing.rules.models import RuleBook, RuleBookStatus
+from monitoring.models import MonitoringTask
 from patients.models import Observation, Patient
 from patients.services import record_event
 from tacroweb.accounts.models import Clinic
 from tacroweb.accounts.roles import Role
+from tacroweb.templatetags.quantities import clinical_date
 from tests.factories import a_clinic, a_patient, by_system, recorded, takes
 from tests.roof.conftest import ago, dose, hold, on_tacrolimus, reviewed, trough
 
@@ -229,3 +232,27 @@ def test_the_chart_takes_at_most_twenty_queries_whatever_the_observations(
             chart(client, patient)
         counts.append(len(queries))
     assert counts[0] == counts[1] <= 20
+
+
+def test_the_next_trough_is_the_same_in_tile_and_tasks(clinic: Clinic, browse: Browse) -> None:
+    patient = on_tacrolimus(clinic, days=40)
+    trough(patient, "7.0", days=20)
+    takes(patient, "fluconazole", ago(2).date(), at=timezone.now())
+    reviewed(patient)
+    tasks = MonitoringTask.objects.filter(patient=patient, analyte__key=TACROLIMUS_LEVEL)
+    first = min(task.due_on for task in tasks)
+    page = chart(browse(Role.NURSE), patient)
+    assert f"Next trough due {clinical_date(first)}" in page
+    assert f"due {clinical_date(first)}" in page
+
+
+def test_a_trough_is_overdue_only_when_its_window_has_passed(
+    clinic: Clinic, browse: Browse
+) -> None:
+    patient = on_tacrolimus(clinic, days=40)
+    reviewed(patient)
+    task = MonitoringTask.objects.get(patient=patient, analyte__key=TACROLIMUS_LEVEL)
+    late = (timezone.localdate() - task.latest_on).days
+    page = chart(browse(Role.NURSE), patient)
+    assert late > 0
+    assert page.count(f"{late} days overdue") >= 2
