@@ -38,6 +38,7 @@ from tests.engine.given import (
     proposed,
     regimen,
 )
+from tests.engine.test_companions import SEVERE
 from tests.engine.test_interactions import marked, said_by
 from tests.engine.test_toxicity import event, seen
 
@@ -1026,6 +1027,7 @@ def test_the_days_in_words_are_those_of_the_moments_offset(
         case(
             intent=facts.Intent.START,
             regimen=None,
+            diagnosis=SEVERE,
             observations=(
                 seen("height", "180", at=AT - DAY - near),
                 seen("weight", "80", at=AT - DAY - near),
@@ -1059,3 +1061,11 @@ def test_the_days_in_words_are_those_of_the_moments_offset(
             elsewhere.undo()
             time.tzset()
     assert abroad == at_home
+
+
+def test_each_step_of_cyclophosphamide_is_said() -> None:
+    steps = book().index.companions["CYC"]
+    more = replace(steps[-1], code="CYC-MORE", step=steps[-1].step + 1, low=Decimal(1))
+    rules = replace(book(), companion_regimens=(*book().companion_regimens, more))
+    answer = advice(case(diagnosis=SEVERE, **NO_REGIMEN), rules)
+    assert len(all_of(answer, "COMPANION-CYCLOPHOSPHAMIDE")) == len(steps) + 1
