@@ -1,7 +1,7 @@
 """What an order is held against before it may be signed: the advice and the dose itself."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -17,6 +17,7 @@ from dosing.rules.engine.quantities import shown
 from dosing.rules.engine.rows import Band
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.engine.starting import weight_kg
+from dosing.rules.engine.trough import Side, level_words, newest_trough, side, target_words
 from tacroweb.refusals import Refusal
 
 CONFIRM_FROM = 2  # times the last total a day: asked once
@@ -70,6 +71,8 @@ REASONS: dict[Meaning, tuple[ReasonCode, ...]] = {
         ReasonCode.OTHER,
     ),
 }
+_CLAIMED = {ReasonCode.LEVEL_LOW: Side.BELOW, ReasonCode.LEVEL_HIGH: Side.ABOVE}
+_SIDES = {Side.BELOW: "below", Side.INSIDE: "within", Side.ABOVE: "above"}
 NEEDS_ANSWER = ("STOP", "WARN")
 NEEDS_ACKNOWLEDGEMENT = ("CAUTION",)
 
@@ -87,7 +90,7 @@ class BareOverride(Refusal):
 
 
 class DoseNotConfirmed(Refusal):
-    """A dose far from the last one, or above the guard, that must be meant."""
+    """A dose far from the last one, or above the usual maximum, that must be meant."""
 
     code = "dose_not_confirmed"
 
@@ -206,11 +209,18 @@ def questions(advice: Mapping[str, Any]) -> tuple[Question, ...]:
 
 def is_proposed(prescription: Prescription, proposal: Mapping[str, Any] | None) -> bool:
     """Whether the prescription is exactly this proposal."""
+    return is_proposed_dose(prescription.morning_mg, prescription.evening_mg, proposal)
+
+
+def is_proposed_dose(
+    morning_mg: Decimal, evening_mg: Decimal, proposal: Mapping[str, Any] | None
+) -> bool:
+    """Whether the doses are exactly those of this proposal."""
     return (
         proposal is not None
         and proposal.get("morning_mg") is not None
-        and Decimal(proposal["morning_mg"]) == prescription.morning_mg
-        and Decimal(proposal["evening_mg"]) == prescription.evening_mg
+        and Decimal(proposal["morning_mg"]) == morning_mg
+        and Decimal(proposal["evening_mg"]) == evening_mg
     )
 
 
@@ -369,19 +379,46 @@ def confirmations(
 ) -> dict[str, str]:
     """What the prescriber is asked about an unusual dose: input -> sentence; empty for a usual one.
 
-    The inputs are `reason_text` (above the guard of D21, or ten times the last total),
+    The inputs are `reason_text` (above the usual maximum of D21, or ten times the last total),
     `typed_again_mg` (ten times: the total a day once more) and `confirmed` (twice or more).
     """
-    total = prescription.total_daily_mg
-    numbers = book.index.numbers
     asked: dict[str, str] = {}
+    for said, requests in unusual(
+        prescription.morning_mg,
+        prescription.evening_mg,
+        formulation=formulation,
+        last_total_mg=last_total_mg,
+        case=case,
+        book=book,
+        at=at,
+    ):
+        for name, request in requests.items():
+            asked.setdefault(name, f"{said}: {request}.")
+    return asked
+
+
+def unusual(
+    morning_mg: Decimal,
+    evening_mg: Decimal,
+    *,
+    formulation: Formulation,
+    last_total_mg: Decimal | None,
+    case: CaseFacts,
+    book: RuleBook,
+    at: datetime,
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """What is unusual about a dose, in words, each with what is asked for it: input -> request."""
+    total = morning_mg + evening_mg
+    numbers = book.index.numbers
     most = [(numbers["MAX-MG-PER-DAY"], f"{shown(numbers['MAX-MG-PER-DAY'])} mg/day")]
     if (known := weight_kg(case, book, at)) is not None:
         per_kg = numbers["MAX-MG-PER-KG-PER-DAY"]
         most.append((per_kg * known[0], f"{shown(per_kg)} mg/kg/day at {shown(known[0])} kg"))
     if above := [words for limit, words in most if Fraction(total) > limit]:
-        asked["reason_text"] = (
-            f"{shown(total)} mg/day is above {' and '.join(above)} (D21): say in words why."
+        limits = " and of ".join(above)
+        yield (
+            f"{shown(total)} mg/day is above the usual maximum of {limits} (D21)",
+            {"reason_text": "say in words why"},
         )
     if last_total_mg:
         times = Fraction(total) / Fraction(last_total_mg)
@@ -390,14 +427,36 @@ def confirmations(
             f"{shown(last_total_mg)} mg/day"
         )
         if times >= TYPE_AGAIN_FROM:
-            asked["typed_again_mg"] = f"{against}: type the total a day once more."
-            asked.setdefault("reason_text", f"{against}: say in words why.")
+            yield (
+                against,
+                {
+                    "typed_again_mg": "type the total a day once more",
+                    "reason_text": "say in words why",
+                },
+            )
         elif times >= CONFIRM_FROM:
-            asked["confirmed"] = f"{against}: confirm that this is meant."
-    if formulation == Formulation.IR and prescription.evening_mg == 0:
-        asked.setdefault(
-            "confirmed",
+            yield against, {"confirmed": "confirm that this is meant"}
+    if formulation == Formulation.IR and evening_mg == 0:
+        yield (
             "Immediate-release tacrolimus is taken twice a day; an evening dose of 0 mg makes it "
-            "once a day: confirm that this is meant.",
+            "once a day",
+            {"confirmed": "confirm that this is meant"},
         )
-    return asked
+
+
+def against_reason(code: ReasonCode, *, case: CaseFacts, book: RuleBook, at: datetime) -> str:
+    """What the newest trough says against a reason that names the level (S9); "" for nothing.
+
+    It hinders nothing: the prescriber may know of a level that is not recorded.
+    """
+    claimed = _CLAIMED.get(code)
+    newest = newest_trough(case, book, at)
+    if claimed is None or case.regimen is None or newest is None:
+        return ""
+    found = side(newest, case.regimen, book)
+    if found in (None, claimed):
+        return ""
+    return (
+        f"The newest trough is {_SIDES[found]} the target, not {_SIDES[claimed]} it: "
+        f"{level_words(newest, at)}, target {target_words(case.regimen, book)}."
+    )

@@ -80,7 +80,12 @@ def findings_of(made: Assessment, form: AnsweringForm) -> dict[str, Any]:
         "others": [
             finding_card(finding, form.proposal)
             for finding in made.advice["findings"]
-            if finding["severity"] in ("ADVISE", "INFO")
+            if finding["severity"] == "ADVISE"
+        ],
+        "information": [
+            finding_card(finding, form.proposal)
+            for finding in made.advice["findings"]
+            if finding["severity"] == "INFO"
         ],
     }
 

@@ -15,6 +15,7 @@ urlpatterns = [
     path(f"{_OF_PATIENT}assess/", views.assess, name="assess"),
     path(_ASSESSMENT, views.assessment, name="assessment"),
     path(f"{_ASSESSMENT}replay/", views.replay_assessment, name="replay"),
+    path(f"{_ASSESSMENT}remarks/", views.remarks, name="remarks"),
     path(f"{_ASSESSMENT}review/", views.review, name="review"),
     path(f"{_ASSESSMENT}sign/", views.sign, name="sign"),
     path(f"{_OF_PATIENT}target/", views.target, name="target"),

@@ -11,7 +11,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -19,13 +19,23 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_safe
 
 from dosing.case import case_of
-from dosing.checks import Answer, AnswerReason, Prescription, in_words, questions
+from dosing.checks import (
+    Answer,
+    AnswerReason,
+    Prescription,
+    against_reason,
+    in_words,
+    is_proposed_dose,
+    questions,
+    unusual,
+)
 from dosing.forms import COMPANION, SWITCH, InterruptionForm, OrderForm, SignForm, TargetForm
 from dosing.models import (
     Assessment,
     Decision,
     DoseOrder,
     Factor,
+    Formulation,
     Intent,
     Meaning,
     ReasonCode,
@@ -45,8 +55,10 @@ from dosing.pages import (
     patient_or_404,
     per_kg,
 )
+from dosing.rules import casefile
 from dosing.rules.engine.assess import ENGINE_VERSION
 from dosing.rules.engine.quantities import shown
+from dosing.rules.loading import engine_book
 from dosing.rules.selectors import NoPublishedBook, published_book, published_version
 from dosing.selectors import (
     companion_orders_of,
@@ -84,7 +96,7 @@ from tacroweb.fields import show_error
 from tacroweb.numbers import format_decimal
 from tacroweb.refusals import Refusal
 from tacroweb.templatetags.components import UNITS
-from tacroweb.templatetags.quantities import clinical_date, clinical_datetime, quantity
+from tacroweb.templatetags.quantities import NBSP, clinical_date, clinical_datetime, quantity
 
 TYPED = "typed_orders"  # in the session: what was typed on an assessment that went stale
 ACTS: dict[Meaning, tuple[str, str, str]] = {
@@ -169,7 +181,10 @@ def assessment(request: HttpRequest, patient: uuid.UUID, assessment: uuid.UUID) 
         return _assessment_page(request, person, made, OrderForm(made, meaning, request.POST))
     typed = request.session.get(TYPED, {}).get(str(made.public_id))
     initial = typed or _first_doses(made, regimen, meaning)
-    return _assessment_page(request, person, made, OrderForm(made, meaning, initial=initial))
+    form = OrderForm(made, meaning, initial=initial)
+    return _assessment_page(
+        request, person, made, form, typed=OrderForm(made, meaning, typed) if typed else None
+    )
 
 
 def _first_doses(made: Assessment, regimen: Regimen | None, meaning: Meaning) -> dict[str, Any]:
@@ -192,9 +207,60 @@ def _first_doses(made: Assessment, regimen: Regimen | None, meaning: Meaning) ->
     return {}
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+@requires(Permission.ORDER)
+def remarks(request: HttpRequest, patient: uuid.UUID, assessment: uuid.UUID) -> HttpResponse:
+    """What stands out in an order while it is typed, by the place of the form that says it."""
+    person = patient_or_404(request, patient)
+    made = assessment_or_404(person, assessment)
+    if request.method != "POST":
+        return redirect("dosing:assessment", person.public_id, made.public_id)
+    form = OrderForm(made, _meaning(request, current_regimen(person)), request.POST)
+    return JsonResponse(_remarks(person, made, form))
+
+
+def _remarks(patient: Patient, made: Assessment, form: OrderForm) -> dict[str, str]:
+    """What the review will say of the dose and of the reason, as far as they are typed: `dose` and
+    `reason`, "" where they are usual."""
+    form.is_valid()  # the rest may still be open
+    typed = form.cleaned_data
+    case, assessed_at = casefile.decode_case(made.case)
+    book = engine_book(made.rule_book)
+    regimen = current_regimen(patient)
+    said = {"dose": "", "reason": ""}
+    if code := typed.get("reason_code"):
+        said["reason"] = against_reason(ReasonCode(code), case=case, book=book, at=assessed_at)
+    doses = (typed.get("morning_mg"), typed.get("evening_mg"))
+    formulation = typed.get("formulation") or (regimen.formulation if regimen else None)
+    if doses[0] is None or doses[1] is None or formulation is None:
+        return said
+    if is_proposed_dose(doses[0], doses[1], made.advice["proposal"]):
+        return said
+    last = open_order(regimen) if regimen else last_order(patient)
+    found = unusual(
+        doses[0],
+        doses[1],
+        formulation=Formulation(formulation),
+        last_total_mg=last.total_daily_mg if last else None,
+        case=case,
+        book=book,
+        at=timezone.now(),
+    )
+    said["dose"] = " ".join(f"{words}." for words, _ in found)
+    return said
+
+
 def _assessment_page(
-    request: HttpRequest, patient: Patient, made: Assessment, form: OrderForm, status: int = 200
+    request: HttpRequest,
+    patient: Patient,
+    made: Assessment,
+    form: OrderForm,
+    status: int = 200,
+    *,
+    typed: OrderForm | None = None,
 ) -> HttpResponse:
+    """`typed` holds what was typed, where the form itself only begins with it."""
+    typed = form if form.is_bound else typed
     advice = made.advice
     regimen = current_regimen(patient)
     context = of_patient(patient, at=timezone.now()) | {
@@ -211,6 +277,7 @@ def _assessment_page(
         "stale": staleness(patient, made, at=timezone.now()),
         "may_order": access_of(request).can(Permission.ORDER),
         "per_kg": per_kg(made, (advice["proposal"] or {}).get("total_daily_mg")),
+        "remarks": _remarks(patient, made, typed) if typed else {},
     }
     return render(request, "dosing/assessment.html", context, status=status)
 
@@ -259,6 +326,7 @@ def _review_page(
         "review": reviewed,
         "summary": _summary(patient, made, reviewed, prescription),
         "answers": given_answers(form),
+        "remarks": _remarks(patient, made, form),
         "accepted": reviewed.decision == Decision.ACCEPTED,
         "overridden": reviewed.decision == Decision.OVERRIDDEN,
         "switching": reviewed.meaning == Meaning.SWITCHED,
@@ -324,7 +392,7 @@ def _change(before_mg: Decimal, after_mg: Decimal) -> str:
     if before_mg == after_mg:
         return "None"
     percent = round((Fraction(after_mg) / Fraction(before_mg) - 1) * 100)
-    return f"{'+' if percent > 0 else '−'}{abs(percent)} %"
+    return f"{'+' if percent > 0 else '−'}{abs(percent)}{NBSP}%"
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -555,6 +623,13 @@ def why(request: HttpRequest, patient: uuid.UUID, order: uuid.UUID) -> HttpRespo
     answers = json.loads(row.answers or "{}")
     keys = {id(each.finding): each.key for each in questions(advice)}
     terms = terms_at(row)
+    shown_then = [
+        (
+            finding_card(finding, advice["proposal"]),
+            _stored_answer(answers.get(keys.get(id(finding)))),
+        )
+        for finding in advice["findings"]
+    ]
     context = of_patient(person, at=timezone.now()) | {
         "order": row,
         "product": product_words(terms.brand, terms.formulation),
@@ -562,13 +637,8 @@ def why(request: HttpRequest, patient: uuid.UUID, order: uuid.UUID) -> HttpRespo
         "signature": getattr(row, "signature", None),
         "assessment": made,
         "advice": advice,
-        "findings": [
-            (
-                finding_card(finding, advice["proposal"]),
-                _stored_answer(answers.get(keys.get(id(finding)))),
-            )
-            for finding in advice["findings"]
-        ],
+        "findings": [each for each in shown_then if each[0]["severity"] != "INFO"],
+        "information": [card for card, _ in shown_then if card["severity"] == "INFO"],
         "facts": list(_facts(made.case)),
         "drugs": _dated(made.case["co_medications"], route=dict(Route.choices)),
         "results": _results(made.case),

@@ -22,12 +22,28 @@ for (const box of document.querySelectorAll("[data-total-mg]")) {
     let text = "Total " + milligrams(total);
     if (before) {
       const percent = Math.round(((total - before) * 100) / before);
-      text += "; now " + milligrams(before) + (percent ? " (" + (percent > 0 ? "+" : "\u2212") + Math.abs(percent) + "%)" : " (no change)");
+      text += "; now " + milligrams(before) + (percent ? " (" + (percent > 0 ? "+" : "\u2212") + Math.abs(percent) + "\u00a0%)" : " (no change)");
     }
     output.textContent = text;
   };
   box.addEventListener("input", show);
   show();
+}
+
+// What the server says of an order while it is typed. Without an answer nothing is lost: the review says it again.
+for (const form of document.querySelectorAll("form[data-remarks]")) {
+  let asked = 0, waiting = 0;
+  const ask = async () => {
+    const mine = ++asked;
+    let said = {};
+    try {
+      const answer = await fetch(form.dataset.remarks, { method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "manual" });
+      if (answer.ok) said = await answer.json();
+    } catch { said = {}; }
+    if (mine !== asked) return;
+    for (const place of form.querySelectorAll("[data-remark]")) place.textContent = said[place.dataset.remark] || "";
+  };
+  form.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(ask, 300); });
 }
 
 for (const form of document.querySelectorAll("form[data-once]")) {

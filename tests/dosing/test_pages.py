@@ -121,7 +121,7 @@ def test_the_review_shows_what_is_signed_and_how_far_it_is_from_the_dose_before(
     made = assess(client, on_tacrolimus.patient)
     page = client.post(url("review", made), typed(made, "3.5", "3.5")).content.decode()
     assert "7 mg/day (0.114 mg/kg/day)" in page
-    assert "+133 %" in page
+    assert "+133\N{NO-BREAK SPACE}%" in page
     assert "2.3 times the last 3 mg/day" in page
 
 
@@ -345,3 +345,54 @@ def test_a_get_where_a_form_was_sent_leads_back_and_writes_nothing(
     href = reverse("dosing:assess", args=[patient.public_id])
     assert client.get(href)["Location"] == reverse("chart", args=[patient.public_id])
     assert Assessment.objects.filter(patient=patient).count() == 2
+
+
+def remarks(client: Client, made: Assessment, fields: dict[str, str]) -> dict[str, str]:
+    answer = client.post(url("remarks", made), fields)
+    assert answer.status_code == 200
+    return dict(answer.json())
+
+
+def test_the_form_says_what_stands_out_while_it_is_typed(on_tacrolimus: Regimen) -> None:
+    patient = on_tacrolimus.patient
+    recorded(patient, "tacrolimus-trough", "12.4", "ng/mL", NOW, hours_since_dose="12")
+    client = signed_in(patient)
+    made = assess(client, patient)
+    low = {"reason_code": "LEVEL_LOW"}
+    said = remarks(client, made, {"morning_mg": "7", "evening_mg": "6.5"} | low)
+    assert "13.5 mg/day is above the usual maximum of 10 mg/day (D21)." in said["dose"]
+    assert "13.5 mg/day is 4.5 times the last 3 mg/day." in said["dose"]
+    assert "is above the target, not below it: 12.4 ng/mL on " in said["reason"]
+    usual = remarks(
+        client, made, {"morning_mg": "1.5", "evening_mg": "1", "reason_code": "LEVEL_HIGH"}
+    )
+    assert usual == {"dose": "", "reason": ""}
+    assert remarks(client, made, {"morning_mg": "one", "reason_code": "NONE"}) == usual
+    assert client.get(url("remarks", made))["Location"] == url("assessment", made)
+    nurse = signed_in(patient, Role.NURSE)
+    assert nurse.post(url("remarks", made), low).status_code == 403
+
+
+def test_a_reason_that_the_level_contradicts_stands_on_the_review_and_hinders_nothing(
+    on_tacrolimus: Regimen,
+) -> None:
+    patient = on_tacrolimus.patient
+    recorded(patient, "tacrolimus-trough", "12.4", "ng/mL", NOW, hours_since_dose="12")
+    client = signed_in(patient)
+    made = assess(client, patient)
+    fields = typed(made, "7", "6.5", reason_code="LEVEL_LOW")
+    reviewed = client.post(url("review", made), fields).content.decode()
+    assert "The reason and the level do not agree" in reviewed
+    assert "Above the usual maximum" in reviewed
+    back = client.post(url("assessment", made), fields).content.decode()
+    assert "13.5 mg/day is above the usual maximum" in back
+    assert sign(client, made, fields, confirmed="on").status_code == 302
+
+
+def test_information_is_folded_behind_the_order_form(on_tacrolimus: Regimen) -> None:
+    client = signed_in(on_tacrolimus.patient)
+    made = assess(client, on_tacrolimus.patient)
+    page = client.get(url("assessment", made)).content.decode()
+    information = [each for each in made.advice["findings"] if each["severity"] == "INFO"]
+    assert information
+    assert page.index('name="morning_mg"') < page.index(f"For information ({len(information)})")

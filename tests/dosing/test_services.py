@@ -455,7 +455,7 @@ def test_an_immediate_release_dose_once_a_day_must_be_confirmed(patient: Patient
 def test_above_the_guard_the_dose_needs_words(patient: Patient) -> None:
     made = assessed(patient)
     bare = {"reason_code": ReasonCode.START, "reason_text": " "}
-    with pytest.raises(DoseNotConfirmed, match=r"10.5 mg/day is above 10 mg/day \(D21\)"):
+    with pytest.raises(DoseNotConfirmed, match=r"above the usual maximum of 10 mg/day \(D21\)"):
         start(patient, made, "5.5", "5", **bare)
     assert start(patient, made, "5.5", "5", reason_text="a board decision").total_daily_mg > 10
 
@@ -464,7 +464,7 @@ def test_the_guard_by_weight_uses_the_newest_weight(patient: Patient) -> None:
     recorded(patient, "weight", "30.0", "kg", NOW)
     made = assessed(patient)
     bare = {"reason_code": ReasonCode.START, "reason_text": ""}
-    with pytest.raises(DoseNotConfirmed, match=r"above 0.3 mg/kg/day at 30 kg"):
+    with pytest.raises(DoseNotConfirmed, match=r"maximum of 0.3 mg/kg/day at 30 kg"):
         start(patient, made, "5", "4.5", **bare)
     with pytest.raises(BareOverride):
         start(patient, made, "4.5", "4.5", **bare)
