@@ -20,6 +20,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from dosing.case import case_of
 from dosing.checks import (
+    NEEDS_ACKNOWLEDGEMENT,
+    NEEDS_ANSWER,
     Answer,
     AnswerReason,
     Prescription,
@@ -623,6 +625,7 @@ def why(request: HttpRequest, patient: uuid.UUID, order: uuid.UUID) -> HttpRespo
     answers = json.loads(row.answers or "{}")
     keys = {id(each.finding): each.key for each in questions(advice)}
     terms = terms_at(row)
+    asked = NEEDS_ANSWER + NEEDS_ACKNOWLEDGEMENT
     shown_then = [
         (
             finding_card(finding, advice["proposal"]),
@@ -637,8 +640,8 @@ def why(request: HttpRequest, patient: uuid.UUID, order: uuid.UUID) -> HttpRespo
         "signature": getattr(row, "signature", None),
         "assessment": made,
         "advice": advice,
-        "findings": [each for each in shown_then if each[0]["severity"] != "INFO"],
-        "information": [card for card, _ in shown_then if card["severity"] == "INFO"],
+        "findings": [each for each in shown_then if each[0]["severity"] in asked],
+        "unasked": [card for card, _ in shown_then if card["severity"] not in asked],
         "facts": list(_facts(made.case)),
         "drugs": _dated(made.case["co_medications"], route=dict(Route.choices)),
         "results": _results(made.case),
