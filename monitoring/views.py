@@ -19,6 +19,7 @@ from monitoring.selectors import (
     counts,
     due_this_week,
     due_today,
+    due_within_a_week,
     overdue,
     patients_with,
     tasks_of,
@@ -32,6 +33,7 @@ from tacroweb.fields import show_error
 from tacroweb.refusals import Refusal
 
 A_PAGE = 25  # patients
+ALL = "all"  # every open task, however far off
 A_NUMBER = re.compile("[0-9]{1,18}")
 A_VISIT = 100  # more tests than the protocol knows
 
@@ -39,18 +41,35 @@ A_VISIT = 100  # more tests than the protocol knows
 @require_safe
 @requires(Permission.READ_PATIENTS)
 def tasks(request: HttpRequest) -> HttpResponse:
-    """The clinic's patients with open tasks, longest due first; `?due=` overdue, today or week.
+    """The clinic's patients with tests overdue or due within 7 days, longest due first.
 
-    Of each patient the visits are shown at which such a task is to be done.
+    `?due=` is overdue, today or week for a part of them, all for every open task. Of each patient
+    the visits are shown at which such a task is to be done.
     """
     clinic = access_of(request).clinic
     today = timezone.localdate()
     found = counts(clinic, today=today)
     choices = {
-        "": ("All open", Q(status=TaskStatus.OPEN), None),
-        "overdue": ("Overdue", overdue(today), found.overdue),
-        "today": ("Due now", due_today(today), found.today),
-        "week": ("Due in 7 days", due_this_week(today), found.week),
+        "": (
+            "Due or overdue",
+            due_within_a_week(today),
+            found.patients,
+            "No test is overdue or due within 7 days.",
+        ),
+        "overdue": ("Overdue", overdue(today), found.overdue, "No test is overdue."),
+        "today": ("Due now", due_today(today), found.today, "No test is due now."),
+        "week": (
+            "Due in 7 days",
+            due_this_week(today),
+            found.week,
+            "No test falls due in the 7 days after today.",
+        ),
+        ALL: (
+            "All open",
+            Q(status=TaskStatus.OPEN),
+            patients_with(clinic, Q(status=TaskStatus.OPEN)).count(),
+            "No test is open at this clinic.",
+        ),
     }
     due = request.GET.get("due", "")
     if due not in choices:
@@ -70,7 +89,9 @@ def tasks(request: HttpRequest) -> HttpResponse:
             "today": today,
             "due": due,
             "heading": choices[due][0],
-            "choices": [(key, name, number) for key, (name, _, number) in choices.items()],
+            "nothing": choices[due][3],
+            "hidden": choices[ALL][2],
+            "choices": [(key, name, number) for key, (name, _, number, _) in choices.items()],
         },
     )
 

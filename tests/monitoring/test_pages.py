@@ -9,7 +9,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from monitoring.models import MonitoringTask, TaskStatus
-from monitoring.selectors import Counts, counts, open_tasks, worklist
+from monitoring.selectors import Counts, counts, due_within_a_week, open_tasks, worklist
 from monitoring.services import cancel_task, review_patient
 from patients.models import Patient
 from tacroweb.accounts.models import Clinic, User
@@ -86,7 +86,9 @@ def test_the_page_lists_open_tasks_and_filters_them(clinic: Clinic, nurse: User)
     overdue = client.get("/tasks/?due=overdue").content.decode()
     assert str(late.patient.public_id) in overdue
     assert str(soon.patient.public_id) not in overdue
-    assert "No test here" in client.get("/tasks/?due=today").content.decode()
+    today = client.get("/tasks/?due=today").content.decode()
+    assert "No test is due now." in today
+    assert "2 patients have open tests that this list leaves out." in today
     assert client.get("/tasks/?due=someday").status_code == 404
 
 
@@ -96,12 +98,36 @@ def test_the_page_takes_the_same_queries_for_more_tasks(
     client = signed_in(nurse)
     for _ in range(2):
         started(clinic, 9)
-        with django_assert_max_num_queries(8):
+        with django_assert_max_num_queries(9):
             client.get("/tasks/")
 
 
+def test_the_page_opens_on_what_is_due_or_overdue_and_counts_the_rest(
+    clinic: Clinic, nurse: User
+) -> None:
+    late, at = started(clinic, 9), timezone.now()
+    far = a_patient(clinic)
+    start(far, at=at)
+    review_patient(patient=far, at=at, by=by_system(clinic))
+    today = timezone.localdate(timezone=clinic.zone)
+    for task in open_tasks(far).filter(due_within_a_week(today)):
+        cancel_task(task=task, at=at, by=by_system(clinic, "Drawn elsewhere"))
+    assert open_tasks(far)
+    client = signed_in(nurse)
+    opening = client.get("/tasks/").content.decode()
+    assert str(late.patient.public_id) in opening
+    assert str(far.public_id) not in opening
+    assert "Due or overdue (1)" in opening
+    assert "All open (2)" in opening
+    assert str(far.public_id) in client.get("/tasks/?due=all").content.decode()
+
+
 def test_an_empty_clinic_is_told_that_nothing_is_open(nurse: User) -> None:
-    assert "No test is open" in signed_in(nurse).get("/tasks/").content.decode()
+    client = signed_in(nurse)
+    opening = client.get("/tasks/").content.decode()
+    assert "No test is overdue or due within 7 days." in opening
+    assert "leaves out" not in opening
+    assert "No test is open" in client.get("/tasks/?due=all").content.decode()
 
 
 def test_a_task_is_cancelled_with_a_reason_on_its_page(clinic: Clinic, nurse: User) -> None:
