@@ -1,6 +1,7 @@
 """The ledger in words: each act with the fields it changed, old and new, as a person reads them."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -36,7 +37,10 @@ from tacroweb.templatetags.quantities import (
 
 from .models import HistoryRow, LedgerEntry, LedgerSubject
 
-SHOWN_ROWS = 8  # of one act in a list of acts; the act's own page shows more
+SHOWN_ROWS = 8  # of one act in a list of acts; the act's own page has them all, in pages
+OPEN_ROWS = 3  # of an act that writes more, the list says how many, and shows them when opened
+REVIEW_ROWS = 100  # a review is told by what became of all its tasks
+SHOWN_KINDS = 3
 LONG_TEXT = 300
 
 CHANNELS = {
@@ -53,8 +57,11 @@ HIDDEN = {"id", "public_id", "patient", "clinic", "digest"}
 
 REVIEW = "Tasks reviewed"  # what monitoring calls its review of a patient
 ASSESSMENT = "Assessment"
+BOOK = "Rule book"
+DRAFTED = ("Rule book drafted", "Rule book drafted from an earlier one")
 # Fields whose own words are the programmer's.
 NAMES = {
+    "based_on": "Based on",
     "hcv_antiviral_course": "On treatment for hepatitis C",
     "lactating": "Breast-feeding",
     "contraception": "Contraception in place",
@@ -109,6 +116,26 @@ class ActLine:
     left_out: int = 0
     patients: list[Patient] = field(default_factory=list)
     reviews: list["ActLine"] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether a list of acts shows its rows only when asked."""
+        return self.kinds.total() > OPEN_ROWS
+
+    @property
+    def summary(self) -> str:
+        """How many rows it wrote, and of what: "12 rows: Result (11), Co-medication (1)"."""
+        if self.entry.act in DRAFTED:
+            said = (new for row in self.rows for name, _, new in row.changes if name == "Based on")
+            copied = sum(count for kind, count in self.kinds.items() if kind != BOOK)
+            if source := next(said, None):
+                return f"{copied} rows copied from rule book {source}, none changed"
+        told = [f"{kind} ({count})" for kind, count in self.kinds.most_common(SHOWN_KINDS)]
+        if more := len(self.kinds) - len(told):
+            told.append(f"and {more} other kind{'' if more == 1 else 's'}")
+        total = self.kinds.total()
+        return f"{total} row{'' if total == 1 else 's'}: {', '.join(told)}"
 
     @property
     def is_review(self) -> bool:
@@ -117,13 +144,14 @@ class ActLine:
 
     @property
     def outcome(self) -> str:
-        """What a review did beside storing its assessment."""
-        done = []
+        """What a review did beside storing its assessment: "7 opened, 2 done"."""
+        done: Counter[str] = Counter()
         for row in self.rows:
-            status = [new for name, _, new in row.changes if name == "Status" and new]
-            if row.title != ASSESSMENT:
-                done.append(f"{row.title}: {status[0].lower() if status else 'changed'}")
-        return "; ".join(done) or "an assessment stored, no task changed"
+            if row.title == ASSESSMENT:
+                continue
+            status = next((new for name, _, new in row.changes if name == "Status" and new), "")
+            done["opened" if row.is_new else status.lower() or "changed"] += 1
+        return ", ".join(f"{count} {what}" for what, count in done.items()) or "no task changed"
 
     @property
     def channel(self) -> str:
@@ -157,20 +185,31 @@ def acts_about(clinic: Clinic, subject: str) -> QuerySet[LedgerEntry]:
 
 
 def in_words(
-    entries: Sequence[LedgerEntry], *, subject: str | None = None, at_most: int = SHOWN_ROWS
+    entries: Sequence[LedgerEntry],
+    *,
+    subject: str | None = None,
+    at_most: int = SHOWN_ROWS,
+    after: int = 0,
 ) -> list[ActLine]:
     """The acts with their changes; of one `subject` only, where it is given.
 
-    At most `at_most` rows of an act are shown and the rest counted. The number of queries depends
+    At most `at_most` rows of an act are shown and the rest counted, but a review's are all there;
+    `after` so many rows, where an act is shown in pages. The number of queries depends
     on how many tables the acts touched, never on how many acts or rows.
     """
+
+    def limit(line: ActLine) -> int:
+        return max(at_most, REVIEW_ROWS) if line.is_review else at_most
+
     lines = [ActLine(entry) for entry in entries]
     claims: list[tuple[ActLine, str, int]] = []
     for line in lines:
         rows = json.loads(line.entry.text)["rows"]
         if subject is None:
-            line.left_out = max(0, len(rows) - at_most)
-            rows = rows[:at_most]
+            line.kinds = Counter(_kind_of(label) for label, _, _ in rows)
+            rows = rows[after:]
+            line.left_out = max(0, len(rows) - limit(line))
+            rows = rows[: limit(line)]
         claims += [(line, label, pk) for label, pk, _ in rows]
     found: dict[tuple[str, int], RowChange] = {}
     for label in dict.fromkeys(label for _, label, _ in claims):
@@ -178,7 +217,9 @@ def in_words(
         found |= {(label, pk): row for pk, row in _rows(label, keys, subject)}
     for line, label, pk in claims:
         if row := found.get((label, pk)):
-            if len(line.rows) < at_most:
+            if subject is not None:
+                line.kinds[_kind_of(label)] += 1
+            if len(line.rows) < limit(line):
                 line.rows.append(row)
             else:
                 line.left_out += 1
@@ -322,9 +363,23 @@ def _row_change(
     return RowChange(_title(tracked, row, related), old is None, tuple(changes), href, link, titled)
 
 
+def _kind_of(label: str) -> str:
+    """What the rows of a table are called, by the label that the ledger keeps: "Result"."""
+    model = apps.get_model(label)
+    if model is Assessment:
+        return ASSESSMENT
+    if issubclass(model, HistoryRow):
+        return _kind(model.instance_type)  # type: ignore[attr-defined]
+    return "Signature" if model in (SignedOrder, SignedCompanion) else _kind(model)
+
+
+def _kind(tracked: type[models.Model]) -> str:
+    return KINDS.get(tracked, _sentence(str(tracked._meta.verbose_name)))
+
+
 def _title(tracked: type[models.Model], row: Any, related: Related) -> str:
     """What the row is and which one: "Co-medication: voriconazole"."""
-    kind = KINDS.get(tracked, _sentence(str(tracked._meta.verbose_name)))
+    kind = _kind(tracked)
     thing = tracked(
         **{
             column.attname: getattr(row, column.attname)

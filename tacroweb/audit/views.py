@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from patients.models import Patient
 from patients.selectors import search_patients
@@ -32,7 +33,7 @@ from .timeline import (
 from .verify import check_entry
 
 PAGE = 20
-WHOLE = 400  # rows of one act on its own page
+ROWS = 25  # of one act on a page of its own
 MATCHES = 50
 _FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@|%\uff1d\uff0b\uff0d\uff20]")
 
@@ -75,11 +76,14 @@ def acts(request: HttpRequest) -> HttpResponse:
     )
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @requires(Permission.READ_AUDIT)
 def find(request: HttpRequest) -> HttpResponse:
-    """Find a patient for the audit; the only one found opens at once."""
-    form = PatientSearch(request.POST)
+    """Find a patient for the audit; the only one found opens at once.
+
+    What is searched for is posted, so that no name stands in an address; a GET shows the form.
+    """
+    form = PatientSearch(request.POST if request.method == "POST" else None)
     patients: list[Patient] = []
     if form.is_valid():
         matches = search_patients(access_of(request).clinic, form.cleaned_data["text"])
@@ -98,13 +102,21 @@ def find(request: HttpRequest) -> HttpResponse:
 def entry(request: HttpRequest, entry: int) -> HttpResponse:
     """One act whole, with its place in the chain, checked while the page is made."""
     found = get_object_or_404(visible_acts(access_of(request).clinic), pk=entry)
-    line = in_words([found], at_most=WHOLE)[0]
-    name_patients([line], access_of(request).clinic)
     rows = len(json.loads(found.text)["rows"])
+    page = Paginator(range(rows), ROWS).get_page(request.GET.get("page"))
+    after = max(0, page.start_index() - 1)
+    line = in_words([found], at_most=ROWS, after=after)[0]
+    name_patients([line], access_of(request).clinic)
     return render(
         request,
         "audit/entry.html",
-        {"line": line, "entry": found, "rows": rows, "breaks": list(check_entry(found))},
+        {
+            "line": line,
+            "entry": found,
+            "rows": rows,
+            "page": page,
+            "breaks": list(check_entry(found)),
+        },
     )
 
 

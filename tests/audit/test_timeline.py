@@ -2,6 +2,9 @@
 
 import csv
 import io
+import json
+import re
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -12,6 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from dosing.rules.services import draft_book
 from monitoring.services import review_patient
 from patients.models import Patient
 from patients.services import correct_patient, stop_co_medication
@@ -22,7 +26,7 @@ from tacroweb.audit.ledger import service
 from tacroweb.audit.models import LedgerEntry
 from tacroweb.audit.signature import Signature
 from tacroweb.audit.timeline import REVIEW, acts_about, in_words, visible_acts
-from tacroweb.audit.views import inert
+from tacroweb.audit.views import ROWS, inert
 from tests.dosing.conftest import started
 from tests.factories import NOW, a_clinic, a_patient, a_person, a_signature, recorded, takes
 
@@ -159,9 +163,39 @@ def test_a_review_stands_folded_under_the_act_that_set_it_off(
     line = first.context["lines"][0]
     assert line.entry.act != REVIEW
     assert [one.entry.act for one in line.reviews] == [REVIEW]
-    assert "Then the tasks were reviewed" in first.content.decode()
+    assert re.search(r"Then the tasks were reviewed: \d+ opened</summary>", first.content.decode())
     alone = auditor.get(reverse("audit:acts"), {"act": REVIEW})
     assert {one.entry.act for one in alone.context["lines"]} == {REVIEW}
+
+
+def test_a_drafted_book_says_how_many_rows_it_copied_and_pages_them(
+    clinic: Clinic, auditor: Client
+) -> None:
+    by = a_signature(clinic, role=Role.RULE_EDITOR, reason="Voriconazole again.")
+    book = draft_book(at=NOW, by=replace(by, clinic_id=None))
+    entry = visible_acts(clinic)[0]
+    rows = len(json.loads(entry.text)["rows"])
+    told = f"{rows - 1} rows copied from rule book {book.based_on}, none changed"
+    listed = auditor.get(reverse("audit:acts")).content.decode()
+    assert f"<summary>{told}</summary>" in listed
+    first = auditor.get(reverse("audit:entry", args=[entry.pk]))
+    assert told in first.content.decode()
+    assert len(first.context["line"].rows) == ROWS
+    end = auditor.get(reverse("audit:entry", args=[entry.pk]), {"page": "999"})
+    assert len(end.context["line"].rows) == (rows - 1) % ROWS + 1
+
+
+def test_an_act_of_many_rows_says_of_what_and_folds_them(patient: Patient, auditor: Client) -> None:
+    several_recorded(patient=patient, by=a_signature(patient.clinic))
+    page = auditor.get(reverse("audit:patient", args=[patient.public_id])).content.decode()
+    assert "<summary>5 rows: Result (5)</summary>" in page
+
+
+@service("Results recorded together")
+def several_recorded(*, patient: Patient, by: Signature) -> None:
+    """Five results in one act, as an upload writes them."""
+    for day in range(5):
+        recorded(patient, "potassium", "4.1", "mmol/L", NOW + timedelta(day), by=by)
 
 
 def test_pages_go_on_where_the_last_one_ended(patient: Patient, auditor: Client) -> None:
@@ -187,6 +221,10 @@ def test_the_auditor_finds_a_patient_by_number_or_name_but_opens_no_chart(
     for text in ("0041182207", "004 118 2207", "okafor amara"):
         assert auditor.post(reverse("audit:find"), {"text": text}).url == url
     assert b"No patient of this clinic" in auditor.post("/audit/find/", {"text": "Nobody"}).content
+    asked = auditor.get("/audit/find/")
+    assert asked.status_code == 200
+    assert b"Find" in asked.content
+    assert b"No patient of this clinic" not in asked.content
     assert auditor.get(reverse("chart", args=[patient.public_id])).status_code == 403
     a_patient(patient.clinic, given_name="Bea", weight_kg=None)
     both = auditor.post(reverse("audit:find"), {"text": "okafor"})
