@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from django.db.models import QuerySet
+from django.utils import timezone
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
@@ -19,7 +20,13 @@ from dosing.api import (
     SigningSerializer,
     answers_of,
 )
-from dosing.companion.steps import CompanionPrescription, steps_of
+from dosing.companion.steps import (
+    CompanionPrescription,
+    CompanionStep,
+    ListedAnswer,
+    listed_drugs,
+    steps_of,
+)
 from dosing.models import Assessment, CompanionOrder, CompanionUnit, SignedCompanion
 from dosing.selectors import companion_orders_at
 from dosing.services import order_companion, stop_companion, taper_companion
@@ -28,10 +35,18 @@ from tacroweb.accounts.roles import Permission
 from tacroweb.fields import DecimalStringField, InstantStringField, StrictKeys
 
 
+class ListedDrugSerializer(serializers.Serializer[Any]):
+    """A drug of the same kind that is taken already, and what an order of the step is asked."""
+
+    co_medication = serializers.IntegerField(source="row.pk")
+    question = serializers.CharField()
+
+
 class StepSerializer(serializers.Serializer[Any]):
     """A step of a companion regimen: what it comes to for the facts of the assessment.
 
-    `low` and `high` are null where a weight or a height lacks; `arithmetic` says which.
+    `low` and `high` are null where a weight or a height lacks; `arithmetic` says which. `listed`
+    are the drugs of the same kind that are taken already: an order answers for each of them.
     """
 
     step = serializers.CharField(source="row.code")
@@ -48,6 +63,11 @@ class StepSerializer(serializers.Serializer[Any]):
     origin = serializers.CharField(source="row.origin")
     source_text = serializers.CharField(source="row.source")
     needs_local_approval = serializers.BooleanField(source="row.needs_local_approval")
+    listed = serializers.SerializerMethodField()
+
+    @extend_schema_field(ListedDrugSerializer(many=True))
+    def get_listed(self, step: CompanionStep) -> Any:
+        return ListedDrugSerializer(self.context["listed"][step.row.code], many=True).data
 
 
 class CompanionSignatureSerializer(serializers.ModelSerializer[SignedCompanion]):
@@ -145,11 +165,19 @@ class TaperSerializer(SigningSerializer):
 
 
 class StartCompanionSerializer(TaperSerializer):
-    """A step of a regimen; without a dose the one that it names, where it names just one."""
+    """A step of a regimen; without a dose the one that it names, where it names just one.
+
+    `listed` answers, by the number of its co-medication, for each drug of the same kind that is
+    taken already (`listed` of the step says which): REPLACED notes today as its last day, GOES_ON
+    says that both are meant. Without an answer: 409 `drug_on_the_list` at `listed.<number>`.
+    """
 
     patient = serializers.UUIDField()
     step = serializers.CharField(max_length=60)
     dose = CompanionDoseField(required=False, allow_null=True, default=None)
+    listed = serializers.DictField(
+        child=serializers.ChoiceField(ListedAnswer.choices), required=False, default=dict
+    )
 
 
 class StopCompanionSerializer(SigningSerializer):
@@ -199,7 +227,9 @@ class CompanionOrderViewSet(DosingViewSet[CompanionOrder]):
         query = StepsQuery(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         made = cast("Assessment", self.assessment(query.validated_data["assessment"]))
-        return Response(StepSerializer(steps_of(made), many=True).data)
+        found = steps_of(made)
+        listed = listed_drugs(made, [step.row for step in found], timezone.now())
+        return Response(StepSerializer(found, many=True, context={"listed": listed}).data)
 
     @extend_schema(request=StartCompanionSerializer, responses={201: CompanionOrderSerializer})
     def create(self, request: Request) -> Response:
@@ -239,6 +269,7 @@ def _prescription(given: Mapping[str, Any]) -> CompanionPrescription:
         dose=given["dose"],
         reason_text=given["reason_text"],
         answers=answers_of(given),
+        listed={key: ListedAnswer(word) for key, word in given.get("listed", {}).items()},
         confirmed=given["confirmed"],
         typed_again_mg=given["typed_again_mg"],
     )

@@ -1,15 +1,26 @@
 """What a prescriber types of companion treatment: the step, its dose, the answers; why it stops."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
+from django.forms.boundfield import BoundField
 
-from dosing.companion.steps import CompanionPrescription, CompanionStep, steps_of
+from dosing.companion.steps import (
+    CompanionPrescription,
+    CompanionStep,
+    ListedAnswer,
+    ListedDrug,
+    listed_drugs,
+    steps_of,
+)
 from dosing.forms import COMPANION, AnsweringForm, SignForm, reason_text_field
 from dosing.models import Assessment, CompanionOrder
 from tacroweb.accounts.models import User
 from tacroweb.fields import DecimalTextField
+from tacroweb.refusals import Refusal
 
 
 class CompanionForm(AnsweringForm):
@@ -40,12 +51,14 @@ class CompanionForm(AnsweringForm):
         tapered: CompanionOrder | None,
         data: Any = None,
         *,
+        at: datetime,
         initial: dict[str, Any] | None = None,
     ) -> None:
         begun = {"tapers": tapered and tapered.public_id} | (initial or {})
         super().__init__(assessment, data, initial=begun)
         self.tapered = tapered
         self.steps: tuple[CompanionStep, ...] = ()
+        self.listed: dict[str, tuple[ListedDrug, ...]] = {}
         if tapered is None:
             self.steps = steps_of(assessment)
             self.fields["step"] = forms.ChoiceField(
@@ -55,6 +68,7 @@ class CompanionForm(AnsweringForm):
                 error_messages={"required": "Choose the step to order."},
             )
             self.order_fields(("act", "tapers", "step", "dose", "reason_text"))
+            self._ask_of_the_list(assessment, at)
         else:
             del self.fields["step"]
             dose = self.fields["dose"]
@@ -65,6 +79,40 @@ class CompanionForm(AnsweringForm):
             self.fields["reason_text"].help_text = "Needed when the dose does not fall."
         self.ask()
 
+    def _ask_of_the_list(self, assessment: Assessment, at: datetime) -> None:
+        """Of each drug that a step would be a second one of its kind to: does it replace it?"""
+        rows = [step.row for step in self.steps]
+        self.listed = listed_drugs(assessment, rows, at)
+        for drug in {each.key: each for drugs in self.listed.values() for each in drugs}.values():
+            by = [row.drug for row in rows if drug.key in {e.key for e in self.listed[row.code]}]
+            self.fields[f"listed_{drug.key}"] = forms.ChoiceField(
+                label=f"{drug.words[:1].upper()}{drug.words[1:]} is on the list. Does "
+                f"{' or '.join(dict.fromkeys(by))} replace it?",
+                choices=ListedAnswer.choices,
+                widget=forms.RadioSelect,
+                required=False,
+            )
+
+    def listed_fields(self) -> list[BoundField]:
+        """The questions about what is on the list."""
+        return [self[name] for name in self.fields if name.startswith("listed_")]
+
+    def clean(self) -> dict[str, Any]:
+        """A drug of the same kind as the step that was chosen is answered for."""
+        given = super().clean() or self.cleaned_data
+        for drug in self.listed.get(given.get("step", ""), ()):
+            name = f"listed_{drug.key}"
+            if name in given and not given[name]:
+                self.add_error(name, ValidationError(drug.question, code="required"))
+        return given
+
+    def show(self, error: ValidationError | Refusal) -> None:
+        if isinstance(error, Refusal):
+            error.fields = {
+                name.replace("listed.", "listed_", 1): text for name, text in error.fields.items()
+            }
+        super().show(error)
+
     def prescription(
         self, *, confirmed: bool = False, typed_again_mg: Decimal | None = None
     ) -> CompanionPrescription:
@@ -73,6 +121,10 @@ class CompanionForm(AnsweringForm):
             dose=self.cleaned_data["dose"],
             reason_text=self.cleaned_data["reason_text"],
             answers=self.answers(),
+            listed={
+                drug.key: ListedAnswer(self.cleaned_data[f"listed_{drug.key}"])
+                for drug in self.listed.get(self.cleaned_data.get("step", ""), ())
+            },
             confirmed=confirmed,
             typed_again_mg=typed_again_mg,
         )

@@ -3,26 +3,53 @@
 The steps are rows of the rule book (A1, A2, CYC); the sums are the engine's.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
 
 from django.core.exceptions import ValidationError
+from django.db import models
 
 from dosing.checks import CONFIRM_FROM, TYPE_AGAIN_FROM, Answer
 from dosing.models import Assessment, CompanionOrder, CompanionUnit, route_words
 from dosing.rules import casefile
 from dosing.rules.engine.companions import CompanionSum, sum_of
-from dosing.rules.engine.facts import CaseFacts
+from dosing.rules.engine.facts import LOCAL_ROUTES, CaseFacts
 from dosing.rules.engine.quantities import shown
-from dosing.rules.engine.rows import CompanionRegimenRow
+from dosing.rules.engine.rows import CompanionRegimenRow, DrugClass, DrugGroup
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.loading import engine_book
+from patients.models import CoMedication
+from patients.selectors import co_medications_of, today_at
+from patients.vocabulary import vocabulary
 from tacroweb.numbers import format_decimal
 
 PLACES = Decimal("0.001")  # of a dose, as it is stored
+# The groups whose drugs are given for one end; those of the others share an effect only.
+ALIKE = (DrugGroup.PREDNISONE_EQUIVALENT, DrugGroup.MYCOPHENOLATE, DrugGroup.CYCLOPHOSPHAMIDE)
+
+
+class ListedAnswer(models.TextChoices):
+    """What becomes of a drug of the same kind that is on the list when another is ordered."""
+
+    REPLACED = "REPLACED", "Yes, it is replaced: the record notes today as its last day"
+    GOES_ON = "GOES_ON", "No, it goes on beside the new drug: I mean both"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedDrug:
+    """A drug that is taken already, of the same kind as the one that a step would add to it."""
+
+    row: CoMedication
+    words: str
+    question: str
+
+    @property
+    def key(self) -> str:
+        """What its answer is given by."""
+        return str(self.row.pk)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +107,14 @@ class CompanionPrescription:
     """A companion dose as the prescriber wants it, with an answer to each question.
 
     Without a `dose` it is the regimen's, where that names just one. `confirmed` and
-    `typed_again_mg` (the dose once more) are given when the service asks.
+    `typed_again_mg` (the dose once more) are given when the service asks. `listed` says of each
+    drug of the same kind on the list, by its key, whether it is replaced.
     """
 
     dose: Decimal | None = None
     reason_text: str = ""
     answers: Mapping[str, Answer]
+    listed: Mapping[str, ListedAnswer] = field(default_factory=dict)
     confirmed: bool = False
     typed_again_mg: Decimal | None = None
 
@@ -120,6 +149,62 @@ def step_named(assessment: Assessment, code: str) -> CompanionStep:
     raise ValidationError(
         {"step": "Rule book " + assessment.rule_book.version + " names no such step."}
     )
+
+
+def listed_drugs(
+    assessment: Assessment, rows: Iterable[CompanionRegimenRow], at: datetime
+) -> dict[str, tuple[ListedDrug, ...]]:
+    """For each row of the book, by its code, the drugs of its kind that are taken beside it.
+
+    Alike are two corticosteroids, and two drugs of one of the book's groups `ALIKE`. Not among them
+    is the drug that the order itself goes on with at another dose.
+    """
+    book, patient = engine_book(assessment.rule_book), assessment.patient
+    today = today_at(patient.clinic, at)
+    taken = [
+        (row, kinds)
+        for row in co_medications_of(patient)
+        if row.stopped_on is None
+        and not row.planned
+        and row.route not in LOCAL_ROUTES
+        and (row.started_on is None or row.started_on <= today)
+        and (kinds := _kinds(book, str(row)))
+    ]
+    return {
+        step.code: tuple(
+            _listed(row, step)
+            for row, kinds in taken
+            if kinds & _kinds(book, step.drug) and not _goes_on(row, step)
+        )
+        for step in rows
+    }
+
+
+def _goes_on(row: CoMedication, step: CompanionRegimenRow) -> bool:
+    """Whether a drug of the record is the one that is ordered, by that route or by one unknown."""
+    return str(row) == step.drug and row.route in ("", step.route)
+
+
+def _kinds(book: RuleBook, drug: str) -> set[str]:
+    """The classes and groups by which two drugs are alike."""
+    known, index = vocabulary().drug(drug), book.index
+    found: set[str] = set()
+    for name in known.ingredients if known else (drug,):
+        found |= {row.group for row in index.groups_of.get(name, ()) if row.group in ALIKE}
+        if name in index.drug_classes and index.drug_classes[name][0] is DrugClass.CORTICOSTEROID:
+            found.add(DrugClass.CORTICOSTEROID)
+    return found
+
+
+def _listed(row: CoMedication, step: CompanionRegimenRow) -> ListedDrug:
+    words, ordered = str(row), step.drug
+    if row.daily_dose_mg is not None:
+        words += f" {format_decimal(row.daily_dose_mg)} mg/day"
+    if str(row) == step.drug:
+        words += f" {route_words(row.route)}"
+        ordered += f" {route_words(step.route)}"
+    stands = f"{words[:1].upper()}{words[1:]} is on the list."
+    return ListedDrug(row=row, words=words, question=f"{stands} Does {ordered} replace it?")
 
 
 def rhythm_words(row: CompanionRegimenRow) -> str:

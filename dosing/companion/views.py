@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from dosing.companion.forms import CompanionForm, CompanionSignForm, CompanionStopForm
+from dosing.companion.steps import ListedAnswer
 from dosing.models import (
     Assessment,
     CompanionMeaning,
@@ -61,6 +62,10 @@ ACTS: dict[CompanionMeaning, tuple[str, str, str]] = {
         "I end this companion treatment.",
     ),
 }
+FATES = {
+    ListedAnswer.REPLACED: "Is replaced: the record notes today as its last day",
+    ListedAnswer.GOES_ON: "Goes on beside the new drug",
+}
 TYPED = "typed_orders"  # in the session: what was typed on an assessment that went stale
 
 
@@ -73,7 +78,8 @@ def _order(patient: Patient, public_id: object) -> CompanionOrder:
 
 def _typed(request: HttpRequest, patient: Patient, made: Assessment) -> CompanionForm:
     tapers = request.POST.get("tapers")
-    return CompanionForm(made, _order(patient, tapers) if tapers else None, request.POST)
+    tapered = _order(patient, tapers) if tapers else None
+    return CompanionForm(made, tapered, request.POST, at=timezone.now())
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -87,7 +93,8 @@ def form(request: HttpRequest, patient: uuid.UUID, assessment: uuid.UUID) -> Htt
     tapers = request.GET.get("tapers")
     initial = request.session.get(TYPED, {}).get(str(made.public_id))
     tapered = _order(person, tapers) if tapers else None
-    return _form_page(request, person, made, CompanionForm(made, tapered, initial=initial))
+    typed = CompanionForm(made, tapered, at=timezone.now(), initial=initial)
+    return _form_page(request, person, made, typed)
 
 
 def _form_page(
@@ -181,6 +188,8 @@ def _summary(made: Assessment, reviewed: CompanionReview) -> list[tuple[str, obj
         rows.append(("Weight used", quantity(str(order.weight_kg.normalize()), "kg")))
     if order.body_surface_m2 is not None:
         rows.append(("Body surface used", f"{order.body_surface_m2} m²"))
+    for drug, answer in reviewed.listed:
+        rows.append((f"{drug.words[:1].upper()}{drug.words[1:]}", FATES[answer]))
     rows.append(("Reason", order.reason))
     rows.append(("Rule book", made.rule_book.version))
     return rows

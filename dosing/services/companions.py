@@ -11,6 +11,9 @@ from dosing.checks import DoseNotConfirmed, check_all_answered
 from dosing.companion.steps import (
     CompanionPrescription,
     CompanionStep,
+    ListedAnswer,
+    ListedDrug,
+    listed_drugs,
     open_companion_confirmations,
     start_confirmations,
     step_named,
@@ -56,14 +59,25 @@ class CompanionNotInForce(Refusal):
     code = "companion_not_in_force"
 
 
+class UnansweredDrug(Refusal):
+    """A drug of the same kind is on the list, and nobody said whether it is replaced."""
+
+    code = "drug_on_the_list"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompanionReview:
-    """A companion order as it would be signed; `asked` is what an unusual dose is asked."""
+    """A companion order as it would be signed.
+
+    `asked` is what an unusual dose is asked, `listed` the drugs of the same kind on the list, each
+    with what becomes of it.
+    """
 
     meaning: CompanionMeaning
     order: CompanionOrder
     last: CompanionOrder | None
     asked: dict[str, str]
+    listed: tuple[tuple[ListedDrug, ListedAnswer], ...]
     shown_sha256: str
 
 
@@ -102,9 +116,11 @@ def order_companion(
     """Order one step of a companion regimen of the rule book (S11-S15); `step` is its row.
 
     In the same act the drug enters the record as a co-medication, or the one that is recorded goes
-    on at this dose. `shown_sha256` is the `companion_digest` of what the signer saw. Raises
-    `StaleAssessment`, `CompanionInForce`, `ShownChanged`, `UnansweredFinding`, `DoseNotConfirmed`,
-    and `ValidationError` at `step` or `dose`.
+    on at this dose. A drug of the same kind that is on the list is answered for in `listed`: where
+    it is replaced, today is its last day, and an order that it was taken by ends, signed with this
+    one. `shown_sha256` is the `companion_digest` of what the signer saw. Raises `StaleAssessment`,
+    `CompanionInForce`, `ShownChanged`, `UnansweredFinding`, `UnansweredDrug`, `DoseNotConfirmed`,
+    and `ValidationError` at `step`, `dose` or `listed`.
     """
     return _signed_order(
         patient,
@@ -176,15 +192,28 @@ def stop_companion(
     if not reason_text.strip():
         raise ValidationError({"reason_text": "Say in words why it is stopped."})
     by = by.because(reason_text)
+    return _end(row, assessment=assessment, factor=factor, shown=shown, at=at, by=by)
+
+
+def _end(
+    row: CompanionOrder,
+    *,
+    assessment: Assessment | None,
+    factor: Factor,
+    shown: str,
+    at: datetime,
+    by: Signature,
+) -> SignedCompanion:
+    """Close an order in force, and note today as the last day of its drug; signed."""
     row.closed_at = at
     row.sign(by).save()
     taken = fresh(row.co_medication)
     if taken.stopped_on is None and not taken.withdrawn and not taken.planned:
         stop_co_medication(
-            co_medication=taken, stopped_on=today_at(patient.clinic, at), at=at, by=by
+            co_medication=taken, stopped_on=today_at(row.patient.clinic, at), at=at, by=by
         )
     else:
-        open_facts((patient,), by=by)
+        open_facts((row.patient,), by=by)
     return _sign(
         CompanionMeaning.STOPPED,
         row,
@@ -263,12 +292,17 @@ def _reviewed(
     assessment: Assessment,
     at: datetime,
 ) -> CompanionReview:
+    listed: tuple[tuple[ListedDrug, ListedAnswer], ...] = ()
     if tapers is not None:
         order, asked = _tapered(tapers, prescription)
         meaning = CompanionMeaning.TAPERED
     else:
-        order, asked = _begun(patient, step_named(assessment, step), prescription)
+        named = step_named(assessment, step)
+        order, asked = _begun(patient, named, prescription)
         meaning = CompanionMeaning.STARTED
+        beside = listed_drugs(assessment, (named.row,), at)[named.row.code]
+        listed = _answered(beside, prescription)
+        order.reason = "; ".join((order.reason, *(_fate(*each) for each in listed)))
     check_all_answered(prescription.answers, assessment.advice)
     if "reason_text" in open_companion_confirmations(prescription, order.dose, asked):
         words = asked["reason_text"]
@@ -280,8 +314,37 @@ def _reviewed(
         order=order,
         last=tapers,
         asked=asked,
+        listed=listed,
         shown_sha256=companion_digest(meaning, order, assessment=assessment),
     )
+
+
+def _answered(
+    listed: tuple[ListedDrug, ...], prescription: CompanionPrescription
+) -> tuple[tuple[ListedDrug, ListedAnswer], ...]:
+    """Each drug of the same kind with its answer; all must have one, and nothing else may."""
+    if unknown := sorted(prescription.listed.keys() - {each.key for each in listed}):
+        raise ValidationError(
+            {
+                "listed": f"{', '.join(unknown)}: no drug of the same kind that is taken beside "
+                "this step."
+            }
+        )
+    open_ = {
+        f"listed.{each.key}": each.question
+        for each in listed
+        if each.key not in prescription.listed
+    }
+    if open_:
+        raise UnansweredDrug(" ".join(open_.values()), fields=open_)
+    return tuple((each, prescription.listed[each.key]) for each in listed)
+
+
+def _fate(drug: ListedDrug, answer: ListedAnswer) -> str:
+    """What becomes of a drug on the list, as the reason of the order keeps it."""
+    if answer == ListedAnswer.REPLACED:
+        return f"replaces {drug.words}"
+    return f"{drug.words} goes on beside it"
 
 
 def _begun(
@@ -394,6 +457,9 @@ def _signed_order(
         last.sign(by).save()
         _at_another_dose(last.co_medication, order, at=at, by=by)
     else:
+        for drug, answer in review.listed:
+            if answer == ListedAnswer.REPLACED:
+                _replace(drug.row, assessment=assessment, factor=factor, at=at, by=by)
         order.co_medication = _into_the_record(order, at=at, by=by)
     order.sign(by).save()
     _sign(
@@ -406,6 +472,24 @@ def _signed_order(
         by=by,
     )
     return order
+
+
+def _replace(
+    taken: CoMedication, *, assessment: Assessment, factor: Factor, at: datetime, by: Signature
+) -> None:
+    """Note today as the last day of a drug, with the order that it was taken by, if one stands."""
+    stands = (
+        CompanionOrder.objects.select_for_update(of=("self",))
+        .select_related("patient__clinic", "co_medication__patient__clinic")
+        .filter(co_medication=taken, closed_at=None)
+        .first()
+    )
+    if stands is None:
+        stop_co_medication(
+            co_medication=taken, stopped_on=today_at(taken.patient.clinic, at), at=at, by=by
+        )
+        return
+    _end(stands, assessment=assessment, factor=factor, shown=stop_digest(stands), at=at, by=by)
 
 
 def _daily_dose(order: CompanionOrder) -> Decimal | None:

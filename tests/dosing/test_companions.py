@@ -18,7 +18,14 @@ from django.urls import reverse
 
 from dosing.case import case_of
 from dosing.checks import AnswerReason, DoseNotConfirmed, UnansweredFinding, questions
-from dosing.companion.steps import CompanionPrescription, rhythm_words, step_named, steps, steps_of
+from dosing.companion.steps import (
+    CompanionPrescription,
+    ListedAnswer,
+    rhythm_words,
+    step_named,
+    steps,
+    steps_of,
+)
 from dosing.models import (
     Assessment,
     CompanionMeaning,
@@ -35,6 +42,7 @@ from dosing.services import (
     CompanionNotInForce,
     ShownChanged,
     StaleAssessment,
+    UnansweredDrug,
     advise,
     order_companion,
     review_companion,
@@ -245,11 +253,14 @@ def test_a_drug_whose_dose_was_not_known_or_that_was_planned_is_put_right(
 
 def test_the_same_dose_by_the_same_route_changes_nothing_but_the_order(patient: Patient) -> None:
     takes(patient, "prednisone", TODAY, daily_dose_mg=Decimal(40))
-    takes(patient, "methylprednisolone", TODAY, daily_dose_mg=Decimal(8))
-    before = facts_number(patient)
-    order(patient, "A2-TAPER", "40")
+    other = takes(patient, "methylprednisolone", TODAY, daily_dose_mg=Decimal(8))
+    before, both = facts_number(patient), {str(other.pk): ListedAnswer.GOES_ON}
+    row = order(patient, "A2-TAPER", "40", listed=both)
     assert facts_number(patient) == before + 1
-    order(patient, "A1-PULSE")
+    with pytest.raises(UnansweredDrug) as refused:
+        order(patient, "A1-PULSE")
+    assert "Methylprednisolone 8 mg/day by mouth is on the list." in str(refused.value)
+    order(patient, "A1-PULSE", listed=both | {str(row.co_medication_id): ListedAnswer.GOES_ON})
     # By mouth and by infusion are two drugs of the record.
     assert len(taken(patient)) == 3
 
@@ -550,6 +561,97 @@ def test_without_its_ledger_entry_nothing_is_written(
     assert [list(model._base_manager.order_by("pk").values()) for model in watched] == before
 
 
+# A second drug of the same kind
+
+
+def test_a_second_corticosteroid_is_not_ordered_without_a_word(patient: Patient) -> None:
+    began = TODAY - timedelta(days=30)
+    other = takes(patient, "prednisolone", began, daily_dose_mg=Decimal(50))
+    with pytest.raises(UnansweredDrug) as refused:
+        order(patient, "A2-TAPER", "45")
+    assert refused.value.fields == {
+        f"listed.{other.pk}": "Prednisolone 50 mg/day is on the list. Does prednisone replace it?"
+    }
+    assert not CompanionOrder.objects.exists()
+
+
+def test_where_it_is_replaced_the_record_ends_the_other_in_the_same_act(patient: Patient) -> None:
+    began = TODAY - timedelta(days=30)
+    other = takes(patient, "prednisolone", began, daily_dose_mg=Decimal(50))
+    row = order(patient, "A2-TAPER", "45", listed={str(other.pk): ListedAnswer.REPLACED})
+    assert taken(patient) == [
+        ("prednisolone", 50, None, began, TODAY),
+        ("prednisone", 45, None, TODAY, None),
+    ]
+    assert row.reason == "Companion regimen A2, step 1; replaces prednisolone 50 mg/day"
+    assert LedgerEntry.objects.latest("pk").act == "Companion treatment ordered"
+
+
+def test_both_may_be_meant_and_the_order_keeps_that(patient: Patient) -> None:
+    other = takes(patient, "prednisolone", None, daily_dose_mg=None)
+    row = order(patient, "A2-TAPER", "45", listed={str(other.pk): ListedAnswer.GOES_ON})
+    assert row.reason == "Companion regimen A2, step 1; prednisolone goes on beside it"
+    assert [each[0] for each in taken(patient)] == ["prednisolone", "prednisone"]
+    assert all(each[-1] is None for each in taken(patient))
+
+
+def test_what_becomes_of_the_other_drug_is_part_of_what_was_shown(patient: Patient) -> None:
+    other = takes(patient, "prednisolone", None, daily_dose_mg=Decimal(50))
+    made, key = assessed(patient), str(other.pk)
+    shown = review_companion(
+        patient,
+        step="A2-TAPER",
+        prescription=wanted(made, "45", listed={key: ListedAnswer.GOES_ON}),
+        assessment=made,
+        at=NOW,
+    ).shown_sha256
+    with pytest.raises(ShownChanged):
+        order(
+            patient,
+            "A2-TAPER",
+            "45",
+            assessment=made,
+            listed={key: ListedAnswer.REPLACED},
+            shown_sha256=shown,
+        )
+
+
+def test_an_order_that_the_other_drug_was_taken_by_ends_with_it(patient: Patient) -> None:
+    pulse = order(patient, "A1-PULSE")
+    key = str(pulse.co_medication_id)
+    low = order(patient, "A1-LOW-DOSE", listed={key: ListedAnswer.REPLACED})
+    pulse.refresh_from_db()
+    assert pulse.closed_at == low.since
+    ends = pulse.signatures.get(meaning=CompanionMeaning.STOPPED)
+    assert ends.reason == "Companion regimen A1, step 2; replaces methylprednisolone"
+    assert taken(patient)[0][-1] == TODAY
+
+
+@pytest.mark.parametrize(
+    ("drug", "recorded"),
+    [
+        ("prednisone", {}),  # the one that is ordered goes on at another dose
+        ("prednisolone", {"route": "TOPICAL"}),
+        ("prednisolone", {"until": TODAY}),
+        ("prednisolone", {"planned": True}),
+        ("voriconazole", {}),
+        ("prednisolone forte", {}),  # outside the vocabulary: nobody knows its kind
+    ],
+)
+def test_what_is_no_second_drug_of_the_kind_is_not_asked(
+    patient: Patient, drug: str, recorded: dict[str, Any]
+) -> None:
+    since = None if recorded.get("planned") else TODAY - timedelta(days=9)
+    takes(patient, drug, since, **recorded)
+    assert order(patient, "A2-TAPER", "45").reason == "Companion regimen A2, step 1"
+
+
+def test_an_answer_about_another_drug_is_refused_at_its_field(patient: Patient) -> None:
+    with pytest.raises(ValidationError) as refused:
+        order(patient, "A2-TAPER", "45", listed={"99": ListedAnswer.REPLACED})
+    assert "99: no drug of the same kind" in refused.value.message_dict["listed"][0]
+
+
 # Pages
 
 
@@ -689,6 +791,38 @@ def test_signing_needs_the_password_and_what_was_reviewed(patient: Patient, page
     again = page.post(sign, filled(made) | {"password": PASSWORD, "shown_sha256": "0" * 64})
     assert again.status_code == 409
     assert CompanionOrder.objects.count() == 1
+
+
+def test_the_form_and_the_review_ask_whether_the_other_drug_is_replaced(
+    patient: Patient, page: Client
+) -> None:
+    other = takes(patient, "prednisolone", TODAY, daily_dose_mg=Decimal(50))
+    made, name = assess(page, patient), f"listed_{other.pk}"
+    text = page.get(address("companion", patient, made.public_id)).content.decode()
+    assert (
+        "Prednisolone 50 mg/day is on the list. Does methylprednisolone or prednisone replace it?"
+        in text
+    )
+    review = address("companion-review", patient, made.public_id)
+    for given, words in (
+        ({}, "Prednisolone 50 mg/day is on the list. Does prednisone replace it?"),
+        ({name: "PERHAPS"}, "Select a valid choice."),
+    ):
+        refused = page.post(review, filled(made, **given))
+        assert words in refused.context["form"].errors[name][0]
+    shown = page.post(review, filled(made, **{name: "REPLACED"})).content.decode()
+    assert "Does prednisone replace it? <b>Yes, it is replaced" in shown
+    assert "Is replaced: the record notes today as its last day" in shown
+    assert signed(page, patient, made, **{name: "REPLACED"}).status_code == 302
+    other.refresh_from_db()
+    assert other.stopped_on == TODAY
+    assert "replaces prednisolone 50 mg/day" in chart(page, patient)
+
+
+def test_a_step_of_another_kind_leaves_the_question_unasked(patient: Patient, page: Client) -> None:
+    takes(patient, "prednisolone", TODAY, daily_dose_mg=Decimal(50))
+    made = assess(page, patient)
+    assert signed(page, patient, made, step="CYC-500", dose="").status_code == 302
 
 
 def test_a_stale_page_is_assessed_anew_with_what_was_typed(patient: Patient, page: Client) -> None:
@@ -850,6 +984,41 @@ def test_companion_treatment_through_the_api(patient: Patient) -> None:
         status, refused = stranger.get(f"companion-orders/steps/?assessment={made['id']}")
         assert (status, list(refused["fields"])) == (400, ["assessment"])
         assert stranger.get("companion-orders/steps/")[0] == 400
+
+
+def test_the_api_asks_and_takes_what_becomes_of_the_other_drug(patient: Patient) -> None:
+    other = takes(patient, "prednisolone", TODAY, daily_dose_mg=Decimal(50))
+    with time_machine.travel(NOW, tick=False):
+        api = Api(patient)
+        made = api.assess(patient)
+        offered = api.get(f"companion-orders/steps/?assessment={made['id']}")[1]
+        asked = {each["step"]: each["listed"] for each in offered}
+        question = "Prednisolone 50 mg/day is on the list. Does prednisone replace it?"
+        assert asked["A2-TAPER"] == [{"co_medication": other.pk, "question": question}]
+        assert asked["CYC-500"] == []
+        body = {
+            "patient": str(patient.public_id),
+            "assessment": made["id"],
+            "step": "A2-TAPER",
+            "dose": "50",
+            "answers": {
+                each["key"]: {"reason": "ACKNOWLEDGED" if each["acknowledge"] else "WILL_MONITOR"}
+                for each in made["questions"]
+            },
+            "password": PASSWORD,
+        }
+        status, refused = api.post("companion-orders", body)
+        assert (status, refused["code"]) == (409, "drug_on_the_list")
+        assert refused["fields"] == {f"listed.{other.pk}": question}
+        for wrong in ({str(other.pk): "MAYBE"}, {"0": "REPLACED"}, ["REPLACED"]):
+            status, refused = api.post("companion-orders", body | {"listed": wrong})
+            assert status == 400
+            assert next(iter(refused["fields"])).startswith("listed")
+        status, made_now = api.post(
+            "companion-orders", body | {"listed": {str(other.pk): "REPLACED"}}
+        )
+        assert status == 201, made_now
+        assert made_now["reason"].endswith("; replaces prednisolone 50 mg/day")
 
 
 def test_a_list_costs_the_same_however_long(patient: Patient) -> None:
