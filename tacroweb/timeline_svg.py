@@ -163,6 +163,8 @@ class _Frame:
         self.span = self.until - self.since
         self.taken: list[tuple[float, float, float, float]] = []
         self.dots: list[tuple[float, float]] = []
+        shown = self.since <= timeline.now <= self.until
+        self.today = self.x(timeline.now) if shown else None
 
     def midnight(self, day: date) -> datetime:
         return datetime.combine(day, time(), tzinfo=self.zone)
@@ -183,15 +185,33 @@ class _Frame:
     def place(
         self, words: str, spots: Iterable[tuple[float, float, str]], look: str = ""
     ) -> list[str]:
-        """The words at the first spot (x, baseline, anchor) where they cover nothing."""
+        """The words at the first spot (x, baseline, anchor) where they cover nothing.
+
+        A spot on the line of today comes after all others: it would cut a decimal point.
+        """
         wide = _width(words, bold=True)
-        for x, y, anchor in spots:
-            x0 = x - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
+        begins = {"start": 0.0, "middle": wide / 2, "end": wide}
+
+        def on_the_line(spot: tuple[float, float, str]) -> bool:
+            return self.struck(spot[0] - begins[spot[2]], wide)
+
+        for x, y, anchor in sorted(spots, key=on_the_line):
+            x0 = x - begins[anchor]
             box = (x0 - 1, y - 10, x0 + wide + 1, y + 2)
             if box[0] >= self.left and box[2] <= self.size.width - 40 and not self._covers(box):
                 self.taken.append(box)
                 return [_text(words, x, y, look, text_anchor=anchor)]
         return []
+
+    def struck(self, x0: float, wide: float) -> bool:
+        """Whether the line of today runs through words that begin at `x0`."""
+        return self.today is not None and x0 - 3 < self.today < x0 + wide + 3
+
+    def beside(self, x0: float, wide: float) -> float:
+        """Where words begin that would begin at `x0`: left of the line of today, if on it."""
+        if self.today is not None and self.struck(x0, wide) and self.today - 4 - wide >= 0:
+            return self.today - 4 - wide
+        return x0
 
     def _covers(self, box: tuple[float, float, float, float]) -> bool:
         x0, y0, x1, y1 = box
@@ -222,11 +242,11 @@ def draw(timeline: Timeline, size: Size = WIDE) -> SafeString:
         _el("desc", text=describe(timeline), id=f"tl-{size.name}-desc"),
         _hatch(size),
         _background(timeline, frame, trough_top, end),
+        _today(frame, end),  # under the values, whose halo keeps it off them
         *_troughs(timeline, frame, trough_top),
         *_doses(timeline, frame, dose_top),
         rows,
         events,
-        _today(timeline, frame, end),
     ]
     return SafeString(
         _el(
@@ -453,7 +473,7 @@ def _doses(timeline: Timeline, frame: _Frame, top: float) -> list[str]:
         room = frame.x(step.until or frame.now) - x
         if len(steps) <= MANY_STEPS or room > _width(words, bold=True) + 6:
             labels += frame.place(words, [(x + 4, height - 5, "start"), (x - 3, height - 5, "end")])
-    parts.append(_group(labels, "ink", font_weight=700, aria_hidden="true"))
+    parts.append(_group(labels, "values", fill=INK, class_="values ink", aria_hidden="true"))
     if steps[-1].until is None:
         height = y(steps[-1])
         words = "Held" if steps[-1].held else plain_dose(steps[-1].total_mg)
@@ -507,7 +527,8 @@ def _bar_label(
     words = words if len(words) <= longest else f"{words[: longest - 1]}…"
     wide = _width(words, bold=True)
     if frame.size.row > 30:
-        return _text(words, max(min(x0, frame.size.width - wide), 0), y - 5, "ink")
+        x = frame.beside(max(min(x0, frame.size.width - wide), 0), wide)
+        return _text(words, x, y - 5, "ink")
     hatched = bar.kind in HATCHED
     if x1 - x0 > wide + 14 and not hatched:
         return _text(
@@ -517,7 +538,7 @@ def _bar_label(
         return _text(words, x1 + 6, y + 12, "ink")
     if x0 - 6 - wide >= free_from:
         return _text(words, x0 - 6, y + 12, "ink", text_anchor="end")
-    x = max(min(x0 + 9, frame.right - wide), frame.left)
+    x = frame.beside(max(min(x0 + 9, frame.right - wide), frame.left), wide)
     plate = _el("rect", look="plate", x=x - 4, y=y + 2, width=_width(words) + 6, height=12, rx=2)
     return plate + _text(words, x, y + 12, "ink")
 
@@ -540,10 +561,9 @@ def _marks(timeline: Timeline, frame: _Frame, top: float, head: float) -> tuple[
     return _group(parts), y + 12
 
 
-def _today(timeline: Timeline, frame: _Frame, end: float) -> str:
-    if not frame.since <= timeline.now <= frame.until:
+def _today(frame: _Frame, end: float) -> str:
+    if (x := frame.today) is None:
         return ""
-    x = frame.x(timeline.now)
     line = _el("path", d=f"M{_n(x)} 20V{_n(end)}", look="today")
     label = _text("today", x, 14, "ink", text_anchor="middle", font_weight=600)
     return _group((line, label), aria_hidden="true")

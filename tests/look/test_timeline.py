@@ -286,3 +286,32 @@ def test_a_stopped_regimen_ends_in_the_table():
         ("Tacrolimus", "Stopped"),
         ("Tacrolimus", "3 mg/day"),
     ]
+
+
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_the_line_of_today_strikes_no_label_through(size):
+    at_now = patient(
+        troughs=(level(50, "4.1", "below"), level(0, "9.6")),
+        doses=(step(60, 2, "3"), step(2, None, "6.5")),
+        drugs=(
+            DrugBar(
+                name="Rifampin",
+                kind="strong inducer",
+                started=date(2026, 10, 31),
+                stopped=None,
+            ),
+        ),
+    )
+    drawing = ElementTree.fromstring(draw(at_now, size))
+    line = next(e for e in drawing.iter() if e.get("class") == "today")
+    today = float(re.match(r"M([\d.]+)", line.get("d"))[1])
+    seen = set()
+    for text in drawing.iter("{http://www.w3.org/2000/svg}text"):
+        words = "".join(text.itertext())
+        if words not in ("9.6", "6.5", "Rifampin · strong inducer"):
+            continue
+        seen.add(words)
+        x, wide = float(text.get("x")), len(words) * 6.5
+        left = x - {None: 0, "start": 0, "middle": wide / 2, "end": wide}[text.get("text-anchor")]
+        assert not left < today < left + wide, words
+    assert seen == {"9.6", "6.5", "Rifampin · strong inducer"}
