@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest
 from django.urls import reverse
 
 from dosing.checks import Answer, AnswerReason
+from dosing.companion.steps import STEP_OF_FINDING, in_order_of_steps
 from dosing.forms import AnswerFields, AnsweringForm
 from dosing.models import Assessment
 from dosing.rules import casefile
@@ -66,6 +67,7 @@ def finding_card(finding: Mapping[str, Any], proposal: Any) -> Card:
         "source": source.removesuffix(NEEDS_APPROVAL),
         "needs_local_approval": source.endswith(NEEDS_APPROVAL),
         "proposal": None if finding["proposal"] == proposal else finding["proposal"],
+        "orders_step": finding["code"] in STEP_OF_FINDING,
     }
 
 
@@ -77,11 +79,11 @@ def findings_of(made: Assessment, form: AnsweringForm) -> dict[str, Any]:
     return {
         "critical": [row for row in cards if not row[1].question.acknowledge],
         "cautions": [row for row in cards if row[1].question.acknowledge],
-        "others": [
+        "others": in_order_of_steps(
             finding_card(finding, form.proposal)
             for finding in made.advice["findings"]
             if finding["severity"] == "ADVISE"
-        ],
+        ),
         "information": [
             finding_card(finding, form.proposal)
             for finding in made.advice["findings"]

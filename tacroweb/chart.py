@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from dosing.checks import AnswerReason, questions
+from dosing.companion.steps import STEP_OF_FINDING, in_order_of_steps
 from dosing.models import CompanionOrder, CompanionUnit, DoseOrder, Regimen, RegimenStatus
 from dosing.rules.engine import trough
 from dosing.rules.engine.advice import NOT_APPROVED, Advice, DueTest, Finding
@@ -234,6 +235,7 @@ def finding_card(found: Finding, proposal: Any) -> dict[str, Any]:
             if key.endswith(tuple(dict(UNITS))) and value not in found.message
         ],
         "proposal": None if found.proposal == proposal else found.proposal,
+        "orders_step": found.code in STEP_OF_FINDING,
         "due": [test_words(test) for test in found.due_tests],
     }
 
@@ -289,6 +291,7 @@ def tiers(advice: Advice, book: RuleBook, order: DoseOrder | None) -> Tiers:
         else:
             tier = _TIERS[found.severity]
         cards.setdefault(tier, []).append(card)
+    cards["advice"] = in_order_of_steps(cards.get("advice", ()))
     names = ("critical", "warning", "advice", "info", "baseline", "gate", "answered")
     return Tiers(**{name: tuple(cards.get(name, ())) for name in names})
 

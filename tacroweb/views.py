@@ -167,7 +167,11 @@ def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
         "orders": orders,
         "medicines": [each for each in medicines if each.taken],
         "stopped": [each for each in medicines if not each.taken],
-        "companions": [charting.companion(each) for each in companions if each.closed_at is None],
+        "companions": [
+            charting.companion(each)
+            for each in sorted(companions, key=lambda each: (each.regimen_code, each.step))
+            if each.closed_at is None
+        ],
         "past_companions": [
             charting.companion(each) for each in companions if each.closed_at is not None
         ],

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.forms.boundfield import BoundField
 
 from dosing.companion.steps import (
+    STEP_OF_FINDING,
     CompanionPrescription,
     CompanionStep,
     ListedAnswer,
@@ -17,14 +18,32 @@ from dosing.companion.steps import (
     steps_of,
 )
 from dosing.forms import COMPANION, AnsweringForm, SignForm, reason_text_field
-from dosing.models import Assessment, CompanionOrder
+from dosing.models import Assessment, CompanionOrder, CompanionUnit
 from tacroweb.accounts.models import User
 from tacroweb.fields import DecimalTextField
+from tacroweb.numbers import format_decimal
 from tacroweb.refusals import Refusal
 
 
+class StepChoice(forms.RadioSelect):
+    """The steps to choose from; the style sheet asks for a dose where the chosen one needs it."""
+
+    def __init__(self, steps: tuple[CompanionStep, ...]) -> None:
+        super().__init__()
+        self.names_a_dose = {step.row.code for step in steps if step.single is not None}
+
+    def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        option = super().create_option(name, value, *args, **kwargs)
+        if value in self.names_a_dose:
+            option["attrs"]["class"] = "names-dose"
+        return option
+
+
 class CompanionForm(AnsweringForm):
-    """A step of a companion regimen and its dose, or the next dose of an order that is tapered."""
+    """A step of a companion regimen and its dose, or the next dose of an order that is tapered.
+
+    It begins with the step that `initial["finding"]`, a finding's code, asks for.
+    """
 
     act = forms.CharField(initial=COMPANION, widget=forms.HiddenInput())
     tapers = forms.UUIDField(required=False, widget=forms.HiddenInput())
@@ -38,8 +57,7 @@ class CompanionForm(AnsweringForm):
         max_digits=9,
         decimal_places=3,
         required=False,
-        help_text="Each time it is given; of a daily drug, a day. May stay empty where the step "
-        "names just one dose.",
+        help_text="As the step above says.",
     )
     reason_text = reason_text_field(
         hint="Needed when the dose is not the one that the regimen comes to."
@@ -61,10 +79,15 @@ class CompanionForm(AnsweringForm):
         self.listed: dict[str, tuple[ListedDrug, ...]] = {}
         if tapered is None:
             self.steps = steps_of(assessment)
+            wanted = STEP_OF_FINDING.get(str(begun.get("finding")))
+            if wanted and (
+                found := [e.row for e in self.steps if (e.row.regimen, e.row.step) == wanted]
+            ):
+                self.initial["step"] = found[0].code
             self.fields["step"] = forms.ChoiceField(
                 label="Step of a regimen",
                 choices=[(step.row.code, choice_words(step)) for step in self.steps],
-                widget=forms.RadioSelect,
+                widget=StepChoice(self.steps),
                 error_messages={"required": "Choose the step to order."},
             )
             self.order_fields(("act", "tapers", "step", "dose", "reason_text"))
@@ -135,7 +158,22 @@ def choice_words(step: CompanionStep) -> str:
     words = step.words
     if step.sum is None or step.sum.kg is not None:
         words += f" ({step.arithmetic})"
-    return f"{words}. Needs local approval." if step.row.needs_local_approval else words
+    if step.row.needs_local_approval:
+        words += ". Needs local approval"
+    return f"{words}. {dose_to_enter(step)}"
+
+
+def dose_to_enter(step: CompanionStep) -> str:
+    """What goes into the field of the dose when this step is chosen."""
+    each = "a day" if step.unit == CompanionUnit.MG_PER_DAY else "each time"
+    if step.single is not None:
+        return (
+            f"Leave the dose empty for {format_decimal(step.single)} mg {each}, or enter another."
+        )
+    if step.low is None or step.high is None:
+        return f"Enter the mg that are given {each}."
+    low, high = format_decimal(step.low), format_decimal(step.high)
+    return f"Enter the mg {each}, from {low} to {high}."
 
 
 class CompanionSignForm(SignForm):

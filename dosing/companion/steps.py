@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -29,6 +30,14 @@ from tacroweb.numbers import format_decimal
 PLACES = Decimal("0.001")  # of a dose, as it is stored
 # The groups whose drugs are given for one end; those of the others share an effect only.
 ALIKE = (DrugGroup.PREDNISONE_EQUIVALENT, DrugGroup.MYCOPHENOLATE, DrugGroup.CYCLOPHOSPHAMIDE)
+
+# Which step of which regimen a finding of the protocol's combination therapy asks for (S11-S15).
+STEP_OF_FINDING = {
+    "COMPANION-PULSE": ("A1", 1),
+    "COMPANION-LOW-DOSE": ("A1", 2),
+    "COMPANION-TAPER": ("A2", 1),
+    "COMPANION-CYCLOPHOSPHAMIDE": ("CYC", 1),
+}
 
 
 class ListedAnswer(models.TextChoices):
@@ -205,6 +214,18 @@ def _listed(row: CoMedication, step: CompanionRegimenRow) -> ListedDrug:
         ordered += f" {route_words(step.route)}"
     stands = f"{words[:1].upper()}{words[1:]} is on the list."
     return ListedDrug(row=row, words=words, question=f"{stands} Does {ordered} replace it?")
+
+
+def in_order_of_steps(cards: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Findings as they stand, but those of the regimens by regimen and step among themselves."""
+    found = list(cards)
+    steps_first = iter(
+        sorted(
+            (card for card in found if card["code"] in STEP_OF_FINDING),
+            key=lambda card: STEP_OF_FINDING[card["code"]],
+        )
+    )
+    return [next(steps_first) if card["code"] in STEP_OF_FINDING else card for card in found]
 
 
 def rhythm_words(row: CompanionRegimenRow) -> str:

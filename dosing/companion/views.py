@@ -91,7 +91,9 @@ def form(request: HttpRequest, patient: uuid.UUID, assessment: uuid.UUID) -> Htt
     if request.method == "POST":
         return _form_page(request, person, made, _typed(request, person, made))
     tapers = request.GET.get("tapers")
-    initial = request.session.get(TYPED, {}).get(str(made.public_id))
+    initial = request.session.get(TYPED, {}).get(str(made.public_id), {})
+    if "finding" in request.GET:
+        initial = initial | {"finding": request.GET["finding"]}
     tapered = _order(person, tapers) if tapers else None
     typed = CompanionForm(made, tapered, at=timezone.now(), initial=initial)
     return _form_page(request, person, made, typed)
@@ -113,7 +115,10 @@ def _form_page(
         **findings_of(made, typed),
         "act": ACTS[meaning][0],
         "tapered": typed.tapered,
-        "in_force": [order for order in companion_orders_of(patient) if order.closed_at is None],
+        "in_force": sorted(
+            (order for order in companion_orders_of(patient) if order.closed_at is None),
+            key=lambda order: (order.regimen_code, order.step),
+        ),
         "stale": staleness(patient, made, at=at),
     }
     return render(request, "dosing/companion.html", context, status=status)

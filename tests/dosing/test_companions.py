@@ -846,6 +846,38 @@ def test_a_get_where_a_form_was_sent_leads_to_the_form(patient: Patient, page: C
     assert 'name="dose" value="50"' in edit.content.decode()
 
 
+def test_the_regimens_stand_by_step_and_each_is_ordered_from_its_finding(
+    patient: Patient, page: Client
+) -> None:
+    shown = chart(page, patient)
+    places = [
+        shown.index(f'name="finding" value="COMPANION-{step}"')
+        for step in ("PULSE", "LOW-DOSE", "TAPER")
+    ]
+    assert places == sorted(places)
+    to = page.post(
+        address("assess", patient), {"act": "companion", "finding": "COMPANION-LOW-DOSE"}
+    )["Location"]
+    assert page.get(to).context["form"]["step"].value() == "A1-LOW-DOSE"
+    made = Assessment.objects.latest("pk")
+    form = page.get(to + "?finding=COMPANION-TAPER")
+    assert form.context["form"]["step"].value() == "A2-TAPER"
+    assert page.get(to + "?finding=x").context["form"]["step"].value() is None
+    text = form.content.decode()
+    link = address("companion", patient, made.public_id) + "?finding=COMPANION-PULSE#order_step"
+    assert link in text
+    assert link in page.get(address("assessment", patient, made.public_id)).content.decode()
+
+
+def test_each_step_says_what_goes_into_the_dose(patient: Patient, page: Client) -> None:
+    made = assess(page, patient)
+    text = page.get(address("companion", patient, made.public_id)).content.decode()
+    assert "Leave the dose empty for 1000 mg each time, or enter another." in text
+    assert "Leave the dose empty for 10 mg a day, or enter another." in text
+    assert "Enter the mg a day, from 36.9 to 61.5." in text
+    assert text.count('class="names-dose"') == 3
+
+
 def test_the_chart_says_where_the_record_has_gone_on_without_the_order(
     patient: Patient, page: Client
 ) -> None:
