@@ -326,7 +326,7 @@ def _trail(book: RuleBook) -> list[dict[str, Any]]:
             "role": each["role"],
             "act": each["act"],
             "reason": each["reason"],
-            "channel": each["channel"].capitalize(),
+            "channel": each["channel"],
         }
         for each in entries
     ]

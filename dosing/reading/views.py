@@ -32,7 +32,7 @@ SHOWN_AT_WORK, SHOWN_SILENT = 6, 4  # cases of a statement that are put to the b
 EARLIER_BOOKS = 12  # in which a row's history is looked up
 # What a row's origin is called where rows of several stand side by side, and its tone.
 ORIGIN_BADGES = {
-    Origin.SEED: ("Seed", "ok"),
+    Origin.SEED: ("Protocol", "ok"),
     Origin.LABEL: ("Label", "info"),
     Origin.GUIDELINE: ("Guideline", "info"),
     Origin.LOCAL: ("Local", "neutral"),
@@ -456,7 +456,7 @@ def _hands(stored: RuleBook, table: str, code: str) -> Iterator[dict[str, Any]]:
                 "channel": version.history_channel,
                 "act": {"+": "Put in", "~": "Changed", "-": "Taken out"}[version.history_type],
                 "changes": [
-                    (words.words(name), before[name], value)
+                    (words.words(name), _said(name, before[name]), _said(name, value))
                     for name, value in now.items()
                     if version.history_type == "~" and before.get(name, value) != value
                 ],
@@ -471,7 +471,13 @@ def _differences(before: Row, now: Row) -> Iterator[tuple[str, str, str]]:
     for each in fields(now):
         old, new = getattr(before, each.name), getattr(now, each.name)
         if old != new:
-            yield words.words(each.name), _plain(old), _plain(new)
+            old_said, new_said = _said(each.name, _plain(old)), _said(each.name, _plain(new))
+            yield words.words(each.name), old_said, new_said
+
+
+def _said(name: str, text: str) -> str:
+    """A value of a field in the words of the pages, where it is a code."""
+    return words.words(text) if name in ("severity", "origin") else text
 
 
 def _plain(value: object) -> str:

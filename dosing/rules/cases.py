@@ -17,6 +17,7 @@ from dosing.rules import casefile
 from dosing.rules.engine.assess import assess
 from dosing.rules.engine.rows import Severity
 from dosing.rules.engine.rulebook import RuleBook
+from dosing.rules.words import words
 from patients.vocabulary import vocabulary
 
 FOLDER = Path(__file__).parents[2] / "tests" / "cases"
@@ -177,9 +178,9 @@ def expectations(expect: Mapping[str, Any]) -> Iterator[str]:
     if absent := expect.get("statements_absent"):
         yield f"Does not cite {', '.join(absent)}."
     for statement, least in expect.get("severity", {}).items():
-        yield f"{statement} is {least} or more severe."
+        yield f"{statement} is {words(least)} or more severe."
     for statement, most in expect.get("severity_at_most", {}).items():
-        yield f"{statement} is at most {most}."
+        yield f"{statement} is at most {words(most)}."
     if "proposal" in expect:
         yield (
             f"Proposes {_proposal_words(expect['proposal'])}."
@@ -209,10 +210,10 @@ def departures(expect: Mapping[str, Any], advice: Mapping[str, Any]) -> Iterator
             yield f"{statement} is cited."
     for statement, least in expect.get("severity", {}).items():
         if max(graded.get(statement, [Severity.INFO])) < Severity[least]:
-            yield f"{statement} is less severe than {least}."
+            yield f"{statement} is less severe than {words(least)}."
     for statement, most in expect.get("severity_at_most", {}).items():
         if max(graded.get(statement, [Severity.INFO])) > Severity[most]:
-            yield f"{statement} is more severe than {most}."
+            yield f"{statement} is more severe than {words(most)}."
     if "outcome" in expect and advice["outcome"] != expect["outcome"]:
         yield f"The outcome is {advice['outcome']}."
     yield from _proposal_departures(expect, advice["proposal"])

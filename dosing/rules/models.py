@@ -18,6 +18,7 @@ from tacroweb.accounts.models import Clinic
 from tacroweb.audit.append_only import Hold
 from tacroweb.audit.models import RemovableModel, TrackedModel
 from tacroweb.numbers import NumberError, format_decimal, parse_decimal
+from tacroweb.templatetags.components import ORIGINS, SEVERITIES
 
 PARTED_BY = ", "
 
@@ -130,6 +131,10 @@ STEPS = (
 def words(kind: type[Enum]) -> list[tuple[str, str]]:
     """The members of an enumeration of the engine as choices; a severity is kept by its name."""
     stored = [each.name if issubclass(kind, rows.Severity) else str(each.value) for each in kind]
+    if issubclass(kind, rows.Severity):
+        return [(value, SEVERITIES[value][1]) for value in stored]
+    if issubclass(kind, rows.Origin):
+        return [(value, ORIGINS[value]) for value in stored]
     return [(value, value.replace("_", " ").capitalize()) for value in stored]
 
 

@@ -12,6 +12,7 @@ from dosing.rules.engine import rows
 from dosing.rules.engine.rulebook import RuleBook
 from patients.vocabulary import vocabulary
 from tacroweb.numbers import format_decimal
+from tacroweb.templatetags.components import ORIGINS, SEVERITIES
 from tacroweb.templatetags.quantities import printed_unit
 
 NO_NUMBER = "No number until a clinic approves one"
@@ -200,7 +201,7 @@ _TITLES = {
     "level_windows": "When a sample is a trough",
     "baseline_items": "Before the first dose",
     "due_tests": "Series of tests after an event",
-    "schedules": "The calendar",
+    "schedules": "Monitoring by the calendar",
 }
 
 
@@ -234,7 +235,10 @@ def table_title(name: str) -> str:
 def words(value: Enum | str) -> str:
     """A coded value as people say it; empty stays empty."""
     text = value.name if isinstance(value, rows.Severity) else str(getattr(value, "value", value))
-    if known := _WORDS.get(text):
+    if known := _WORDS.get(text) or ORIGINS.get(text):
+        return known
+    if text in SEVERITIES:
+        _, known = SEVERITIES[text]
         return known
     plain = text.replace("_", " ").replace("-", " ").lower() if text.isupper() else text
     return plain[:1].upper() + plain[1:]

@@ -9,9 +9,9 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
 from tacroweb.fields import DayTextField
+from tacroweb.templatetags.components import CHANNELS
 
 from .models import LedgerEntry
-from .timeline import CHANNELS
 
 
 class ActFilter(forms.Form):

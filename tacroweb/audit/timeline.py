@@ -26,7 +26,7 @@ from dosing.rules.models import RuleBook
 from patients.models import CoMedication, Observation, Patient
 from tacroweb.accounts.models import ApiToken, Clinic, Membership, User
 from tacroweb.numbers import format_decimal
-from tacroweb.templatetags.components import UNITS
+from tacroweb.templatetags.components import CHANNELS, UNITS
 from tacroweb.templatetags.quantities import (
     NBSP,
     clinical_date,
@@ -43,13 +43,6 @@ REVIEW_ROWS = 100  # a review is told by what became of all its tasks
 SHOWN_KINDS = 3
 LONG_TEXT = 300
 
-CHANNELS = {
-    "WEB": "Web page",
-    "API": "API",
-    "ADMIN": "Back office",
-    "COMMAND": "Command",
-    "TASK": "Automatic task",
-}
 # Of the installation's own chain, what every auditor may read: the vocabulary and the rules.
 SHARED_SUBJECTS = ("drug:", "analyte:", "analyteunit:", "rulebook:")
 # What says nothing to a reader: keys, whose record it is (on the page already), secrets' digests.
@@ -151,7 +144,8 @@ class ActLine:
                 continue
             status = next((new for name, _, new in row.changes if name == "Status" and new), "")
             done["opened" if row.is_new else status.lower() or "changed"] += 1
-        return ", ".join(f"{count} {what}" for what, count in done.items()) or "no task changed"
+        told = sorted(done.items(), key=lambda each: each[0] != "opened")
+        return ", ".join(f"{count} {what}" for what, count in told) or "no task changed"
 
     @property
     def channel(self) -> str:

@@ -19,11 +19,11 @@ from patients.models import Patient
 from patients.selectors import search_patients
 from tacroweb.accounts.access import access_of, requires
 from tacroweb.accounts.roles import Permission
+from tacroweb.templatetags.components import CHANNELS
 
 from .forms import ActFilter, PatientSearch
 from .models import LedgerEntry
 from .timeline import (
-    CHANNELS,
     acts_about,
     in_words,
     name_patients,

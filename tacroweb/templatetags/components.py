@@ -40,7 +40,14 @@ SEVERITIES = {
     "ADVISE": ("info", "Advice"),
     "INFO": ("info", "Information"),
 }
-ORIGINS = {"SEED": "protocol", "LABEL": "label", "GUIDELINE": "guideline", "LOCAL": "local rule"}
+ORIGINS = {"SEED": "Protocol", "LABEL": "Label", "GUIDELINE": "Guideline", "LOCAL": "Local"}
+CHANNELS = {
+    "WEB": "Web page",
+    "API": "API",
+    "ADMIN": "Back office",
+    "COMMAND": "Command",
+    "TASK": "Automatic task",
+}
 ACTIONS = {
     "START": "Start",
     "CHANGE": "Change to",
@@ -248,7 +255,7 @@ def _facts(thing: object) -> list[tuple[str, object]]:
 
 @register.filter
 def origin(value: object) -> str:
-    """Where a rule comes from, in a word: protocol, label, guideline or local rule."""
+    """Where a rule comes from, in a word: Protocol, Label, Guideline or Local."""
     name = _name_of(value)
     return ORIGINS.get(name, name.lower())
 
@@ -274,8 +281,9 @@ def proposal(value: object, compact: bool = False) -> SafeString:
     )
 
 
-@register.simple_block_tag
+@register.simple_block_tag(takes_context=True)
 def finding(
+    context: Context,
     content: str,
     value: object,
     *,
@@ -286,9 +294,11 @@ def finding(
 ) -> SafeString:
     """A finding: what, why in this patient's numbers, what to do, and which statement says so."""
     tone, word = SEVERITIES[_name_of(_get(value, "severity"))]
+    access = context.get("access")
     return render_to_string(
         "components/finding.html",
         {
+            "links": bool(access) and "READ_RULES" in access.permissions,
             "content": content.strip() and content,
             "tone": tone,
             "icon_name": TONE_ICONS[tone],
@@ -436,13 +446,19 @@ def sign_box(
 
 
 @register.simple_block_tag
-def table(content: str, label: str, *, caption: str = "", dense: bool = False) -> SafeString:
-    """A table in a box that scrolls sideways, by keyboard too."""
+def table(
+    content: str, label: str, *, caption: str = "", dense: bool = False, stacked: bool = False
+) -> SafeString:
+    """A table in a box that scrolls sideways, by keyboard too.
+
+    `stacked`: on a phone each row stands as a block, each cell beside its `data-label`.
+    """
+    looks = " ".join(name for name, wanted in (("dense", dense), ("stacked", stacked)) if wanted)
     return format_html(
         '<div class="scroll" tabindex="0" role="region" aria-label="{}">'
         "<table{}>{}{}</table></div>",
         label,
-        SafeString(' class="dense"') if dense else "",
+        format_html(' class="{}"', looks) if looks else "",
         format_html("<caption>{}</caption>", caption) if caption else "",
         content,
     )
@@ -531,7 +547,7 @@ def trail_item(
             "act": act,
             "role": role,
             "reason": reason,
-            "channel": channel,
+            "channel": CHANNELS.get(channel, channel),
             "changes": list(changes),
             "tone": tone,
             "href": href,

@@ -88,7 +88,7 @@ def test_the_page_says_at_its_top_what_is_seed_label_and_local(clinic: Clinic) -
     rows = [row for table in book().tables().values() for row in table]
     unapproved = sum(row.enabled and row.needs_local_approval for row in rows)
     assert f"{unapproved} rows act without that approval" in top
-    for origin in ("Seed", "Label", "Guideline", "Local"):
+    for origin in ("Protocol", "Label", "Guideline", "Local"):
         assert f"{origin}</span>" in top
 
 

@@ -129,7 +129,7 @@ def test_an_engine_finding_goes_straight_into_the_card():
         "Warning Voriconazole started: reduce to one third. Total 3.0 mg/day "
         "Trough Not known Change to 1 mg/day "
         "0.5 mg in the morning, 0.5 mg in the evening "
-        "3.0 mg/day × 1/3 = 1.0 mg/day S40, S41 protocol · Seed 4.2 · INT-AZOLE-STARTED Review"
+        "3.0 mg/day × 1/3 = 1.0 mg/day S40, S41 Protocol · Seed 4.2 · INT-AZOLE-STARTED Review"
     )
     assert 'class="finding critical"' in html
 
@@ -142,7 +142,7 @@ def test_a_stored_finding_reads_like_a_fresh_one():
     }  # fmt: skip
     html = drawn("{% finding f %}{% endfinding %}", f=stored)
     assert words(html) == (
-        "Caution Repeat potassium. Potassium 5.1 mmol/L S59 local rule · Seed 6 · K"
+        "Caution Repeat potassium. Potassium 5.1 mmol/L S59 Local · Seed 6 · K"
     )
     assert 'class="finding warning"' in html
 

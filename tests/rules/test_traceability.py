@@ -321,9 +321,9 @@ def test_a_departure_from_what_is_expected_is_told() -> None:
     assert list(cases.departures(expect, answer)) == [
         "S51 is not cited.",
         "S41 is cited.",
-        "S42 is less severe than WARN.",
-        "S51 is less severe than STOP.",
-        "S40 is more severe than CAUTION.",
+        "S42 is less severe than Warning.",
+        "S51 is less severe than Stop.",
+        "S40 is more severe than Caution.",
         "The outcome is ADVICE.",
         "The proposal is a change to 1.0 mg/day (0.5 mg and 0.5 mg).",
         "The proposal is a change to 1.0 mg/day (0.5 mg and 0.5 mg).",
@@ -335,7 +335,7 @@ def test_a_departure_from_what_is_expected_is_told() -> None:
         cases.departures({"proposal": {"action": "HOLD"}}, answer | {"proposal": None})
     ) == ["The proposal is none."]
     assert list(cases.expectations(expect))[4:6] == [
-        "S40 is at most CAUTION.",
+        "S40 is at most Caution.",
         "Proposes a change to 1.5 mg/day.",
     ]
 
@@ -550,7 +550,7 @@ def test_quantities_are_read_aloud() -> None:
     assert words.amount(28, "d") == "28 days"
     assert words.span(1, 3, "mg/d") == "1 to 3 mg/day"
     assert words.span(Decimal("1000.0"), Decimal(1000), "mg") == "1000 mg"
-    assert words.words(Severity.WARN) == "Warn"
+    assert words.words(Severity.WARN) == "Warning"
     assert words.words("HCV_ANTIVIRAL") == "Hepatitis C antiviral"
     assert words.words("") == ""
 
