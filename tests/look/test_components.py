@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 from django import forms
@@ -141,9 +142,7 @@ def test_a_stored_finding_reads_like_a_fresh_one():
         "inputs": {"ild": "True", "potassium_mmol_per_l": "5.1"},
     }  # fmt: skip
     html = drawn("{% finding f %}{% endfinding %}", f=stored)
-    assert words(html) == (
-        "Caution Repeat potassium. Potassium 5.1 mmol/L S59 Local · Seed 6 · K"
-    )
+    assert words(html) == ("Caution Repeat potassium. Potassium 5.1 mmol/L S59 Local · Seed 6 · K")
     assert 'class="finding warning"' in html
 
 
@@ -413,3 +412,20 @@ def test_an_instant_is_the_day_it_is_at_the_clinic():
 )
 def test_a_record_number_is_grouped_when_it_is_digits(value, said):
     assert quantities.mrn(value).replace("\xa0", " ") == said
+
+
+def test_a_stacked_table_says_so_by_its_class_and_a_dense_one_too():
+    drawn_table = drawn("{% table 'Drugs' dense=True stacked=True %}<tbody></tbody>{% endtable %}")
+    assert '<table class="dense stacked">' in drawn_table
+    assert "<table><tbody>" in drawn("{% table 'Drugs' %}<tbody></tbody>{% endtable %}")
+
+
+@pytest.mark.parametrize("may_read", [True, False])
+def test_a_finding_leads_to_its_statement_whoever_may_read_the_rules(may_read):
+    permissions = {"READ_RULES"} if may_read else {"READ_PATIENTS"}
+    found = FindingCard(severity="INFO", message="Seen.", statements=("S40",))
+    text = drawn(
+        "{% finding f %}{% endfinding %}", f=found, access=SimpleNamespace(permissions=permissions)
+    )
+    assert ('<a href="/protocol/S40/">S40</a>' in text) is may_read
+    assert "S40" in words(text)
