@@ -120,6 +120,11 @@ def _get(thing: Any, name: str, default: Any = None) -> Any:
     return default if value is None else value
 
 
+def _unbroken(text: str) -> str:
+    """A sentence of the engine whose numbers keep their % on the same line."""
+    return re.sub(r"(?<=\d) %", f"{NBSP}%", text)
+
+
 @register.simple_tag
 def icon(name: str, label: str = "") -> SafeString:
     """A drawing from the sprite; without a label it is decoration, hidden from screen readers."""
@@ -275,7 +280,7 @@ def proposal(value: object, compact: bool = False) -> SafeString:
             "evening_mg": _get(value, "evening_mg"),
             "once_daily": not Decimal(str(_get(value, "evening_mg", 0) or 0)),
             "total_mg": _get(value, "total_daily_mg"),
-            "arithmetic": _get(value, "arithmetic", ""),
+            "arithmetic": _unbroken(_get(value, "arithmetic", "")),
             "compact": compact,
         },
     )
@@ -304,7 +309,7 @@ def finding(
             "icon_name": TONE_ICONS[tone],
             "word": word,
             "title": title or _get(value, "title", ""),
-            "message": _get(value, "message", ""),
+            "message": _unbroken(_get(value, "message", "")),
             "code": _get(value, "code", ""),
             "statements": tuple(_get(value, "statements", ())),
             "source": _get(value, "source", ""),
