@@ -67,10 +67,12 @@ def test_a_change_is_weighed_and_approved_by_another(clinic: Clinic, editor: Use
     on_voriconazole(clinic)
     book = in_review(with_a_quarter(editor), editor)
     approver = signed_in(a_person(clinic, Role.RULE_APPROVER))
-    [change] = approver.get(f"{BOOKS}{book.version}/changes/").json()
-    assert (change["field"], change["old"], change["new"]) == ("Denominator", "3", "4")
-    [warned] = approver.get(f"{BOOKS}{book.version}/lint/").json()
-    assert (warned["level"], warned["accepted"]) == ("WARNING", "Agreed by the committee")
+    changes = approver.get(f"{BOOKS}{book.version}/changes/").json()
+    said = {change["field"]: (change["old"], change["new"]) for change in changes}
+    assert said["Denominator"] == ("3", "4")
+    assert set(said) == {"Denominator", "Origin", "Source"}
+    for warned in approver.get(f"{BOOKS}{book.version}/lint/").json():
+        assert (warned["level"], warned["accepted"]) == ("WARNING", "Agreed by the committee")
     signed = {"reason": "Agreed", "password": PASSWORD}
     assert post(approver, f"{book.version}/approve/", **signed)[1]["code"] == "impact_not_seen"
     computed(book)

@@ -66,7 +66,7 @@ def with_a_quarter(editor: User) -> RuleBook:
     at = timezone.now()
     book = draft_book(at=at, by=for_all(editor))
     row = Interaction.objects.get(book=book, code=AZOLES)
-    row.denominator = 4
+    row.denominator, row.origin, row.source = 4, "LOCAL", "The clinic's audit: one quarter."
     edit_row(row=row, by=for_all(editor, "One quarter is enough"))
     return book
 
@@ -170,7 +170,7 @@ def test_a_change_goes_its_whole_way_through_the_pages(
     assert editing.post(WORKBENCH, opened).status_code == 302
     book = RuleBook.objects.get(status="DRAFT")
     row = Interaction.objects.get(book=book, code=AZOLES)
-    row.denominator = 4
+    row.denominator, row.origin, row.source = 4, "LOCAL", "The clinic's audit: one quarter."
     edit_row(row=row, by=for_all(editor, "One quarter is enough"))
 
     page = editing.get(WORKBENCH).content.decode()

@@ -861,24 +861,44 @@ TAKEN_BACK: dict[str, tuple[Change, Level, str, str, str, str]] = {
     ),
     "a number of the protocol changed": (
         edit("starting_doses", "W-1", low=Decimal("0.05"), high=Decimal("0.05")),
-        Level.WARNING, "starting_doses", "SEED-VALUE", "W-1", "0.075 → 0.05",
+        Level.ERROR, "starting_doses", "SEED-VALUE", "W-1", "0.075 → 0.05",
     ),
     "a fraction of the protocol changed": (
         edit("interactions", "STRONG_INHIBITOR_AZOLE-ON", numerator=2),
-        Level.WARNING, "interactions", "SEED-VALUE", "STRONG_INHIBITOR_AZOLE-ON", "1 → 2",
+        Level.ERROR, "interactions", "SEED-VALUE", "STRONG_INHIBITOR_AZOLE-ON", "1 → 2",
+    ),
+    "a fraction of the clinic's own that names no source of its own": (
+        edit("interactions", "STRONG_INHIBITOR_AZOLE-ON", numerator=2, origin=Origin.LOCAL),
+        Level.ERROR, "interactions", "SOURCE-KEPT", "STRONG_INHIBITOR_AZOLE-ON", "1 → 2",
+    ),
+    "a fraction of the clinic's own with its source": (
+        edit(
+            "interactions", "STRONG_INHIBITOR_AZOLE-ON", numerator=2, origin=Origin.LOCAL,
+            source="The clinic's audit of 2025.",
+        ),
+        Level.WARNING, "interactions", "VALUE", "STRONG_INHIBITOR_AZOLE-ON", "1 → 2",
+    ),
+    "a drug credited to the protocol": (
+        edit(
+            "interactions", "STRONG_INHIBITOR_AZOLE-ON",
+            drugs=("itraconazole", "ketoconazole", "letermovir", "posaconazole", "voriconazole"),
+        ),
+        Level.ERROR, "interactions", "SEED-VALUE", "STRONG_INHIBITOR_AZOLE-ON",
+        "itraconazole, ketoconazole, posaconazole, voriconazole → "
+        "itraconazole, ketoconazole, letermovir, posaconazole, voriconazole",
     ),
     "drugs of the protocol changed": (
         edit("interactions", "STRONG_INHIBITOR_AZOLE-ON", drugs=("voriconazole",)),
-        Level.WARNING, "interactions", "SEED-VALUE", "STRONG_INHIBITOR_AZOLE-ON",
+        Level.WARNING, "interactions", "VALUE", "STRONG_INHIBITOR_AZOLE-ON",
         "itraconazole, ketoconazole, posaconazole, voriconazole → voriconazole",
     ),
     "an end of the protocol handed over": (
         edit("level_bands", "B-3", high_included=False),
-        Level.WARNING, "level_bands", "SEED-VALUE", "B-3", "yes → no",
+        Level.ERROR, "level_bands", "SEED-VALUE", "B-3", "yes → no",
     ),
     "a class of the protocol changed": (
         edit("drug_classes", "CLASS-VORICONAZOLE", label_class=""),
-        Level.WARNING, "drug_classes", "SEED-VALUE", "CLASS-VORICONAZOLE",
+        Level.WARNING, "drug_classes", "VALUE", "CLASS-VORICONAZOLE",
         "STRONG_INHIBITOR_AZOLE → nothing",
     ),
     "an origin changed": (

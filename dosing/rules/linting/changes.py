@@ -17,6 +17,11 @@ _PROSE = frozenset(
         "frequency_of_exposure", "frequency_of_harm", "evidence", "note", "option", "every",
     }
 )  # fmt: skip
+_NAMES = {
+    Origin.SEED: "the protocol",
+    Origin.LABEL: "the label",
+    Origin.GUIDELINE: "a guideline",
+}
 # Compared one by one, with their own words.
 _OWN = frozenset({"enabled", "origin", "severity", "statements", "needs_local_approval"})
 
@@ -93,21 +98,46 @@ def _changed(table: str, old: Row, new: Row) -> Iterator[LintFinding]:
             ", ".join(dropped),
             f"{old.code} no longer stands for {', '.join(dropped)}.",
         )
-    if old.origin is not Origin.SEED:
+    if old.origin is Origin.LOCAL:
         return
     for each in fields(old):
         if each.name in _PROSE or each.name in _OWN:
             continue
         before, after = getattr(old, each.name), getattr(new, each.name)
         if before != after:
-            yield warning(
-                "SEED-VALUE",
-                table,
-                old.code,
-                f"{_said(before)} → {_said(after)}",
-                f"{old.code} comes from the protocol, and its {each.name} is changed from "
-                f"{_said(before)} to {_said(after)}.",
-            )
+            yield _another_value(table, old, new, each.name, before, after)
+
+
+def _another_value(
+    table: str, old: Row, new: Row, field: str, was: object, now: object
+) -> LintFinding:
+    """No number is credited to a source that does not give it: what is a clinic's own says so.
+
+    A row that says less than before, as when a drug moves to a row of its own, claims nothing.
+    """
+    before, after = _said(was), _said(now)
+    value, where = f"{before} → {after}", _NAMES[old.origin]
+    changed = f"its {field} is changed from {before} to {after}"
+    less = now == "" or (isinstance(was, tuple) and isinstance(now, tuple) and set(now) <= set(was))
+    if new.origin is Origin.SEED and not less:
+        return error(
+            "SEED-VALUE",
+            table,
+            old.code,
+            value,
+            f"{old.code} says that it comes from {where}, and {changed}: that is not what "
+            f"{where} says. Set its origin to Local and name your own source.",
+        )
+    if new.source == old.source and not less:
+        return error(
+            "SOURCE-KEPT",
+            table,
+            old.code,
+            value,
+            f"{changed[0].upper()}{changed[1:]}, and the source of {old.code} is still that of "
+            f"{before}. Name the source of {after}.",
+        )
+    return warning("VALUE", table, old.code, value, f"{old.code} came from {where}, and {changed}.")
 
 
 def _said(value: object) -> str:
