@@ -303,7 +303,7 @@ def finding(
     return render_to_string(
         "components/finding.html",
         {
-            "links": bool(access) and "READ_RULES" in access.permissions,
+            "links": access is not None and "READ_RULES" in access.permissions,
             "content": content.strip() and content,
             "tone": tone,
             "icon_name": TONE_ICONS[tone],
