@@ -94,7 +94,8 @@ def workbench(request: HttpRequest) -> HttpResponse:
             messages.error(request, error.message)
             return redirect("dosing:workbench")
         if done:
-            messages.success(request, done)
+            if act.told:
+                messages.success(request, done)
             return redirect("dosing:workbench")
     context = {
         "open_form": OpenForm(label="Why the rules should change"),
@@ -206,10 +207,11 @@ def _ask_impact(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One thing to do on the page, and who may."""
+    """One thing to do on the page, and who may; not `told` where the page itself shows it."""
 
     permissions: tuple[Permission, ...]
     do: Callable[[HttpRequest, Access, RuleBook | None, dict[str, Any]], str]
+    told: bool = True
 
 
 _EDIT, _APPROVE = Permission.EDIT_RULES, Permission.APPROVE_RULES
@@ -241,7 +243,7 @@ _ACTS = {
         ),
     ),
     "approve": Act(permissions=(_APPROVE,), do=_approve),
-    "impact": Act(permissions=(_EDIT, _APPROVE), do=_ask_impact),
+    "impact": Act(permissions=(_EDIT, _APPROVE), do=_ask_impact, told=False),
 }
 
 

@@ -438,7 +438,10 @@ def _editions(stored: RuleBook, table: str, code: str) -> Iterator[Edition]:
 
 
 def _hands(stored: RuleBook, table: str, code: str) -> Iterator[dict[str, Any]]:
-    """Who put the row into this book, changed it or took it out, when and why; newest first."""
+    """Who put the row into this book, changed it or took it out, when and why; newest first.
+
+    A row that a draft copied as it stood has the hands of the book it was copied from behind it.
+    """
     kept = list(TABLES[table].history.filter(book_id=stored.pk, code=code).order_by("history_id"))
     hands = []
     before: dict[str, str] = {}
@@ -454,7 +457,7 @@ def _hands(stored: RuleBook, table: str, code: str) -> Iterator[dict[str, Any]]:
                 "role": version.history_role,
                 "reason": version.history_change_reason,
                 "channel": version.history_channel,
-                "act": {"+": "Put in", "~": "Changed", "-": "Taken out"}[version.history_type],
+                "act": _ACTS[version.history_type],
                 "changes": [
                     (words.words(name), _said(name, before[name]), _said(name, value))
                     for name, value in now.items()
@@ -463,7 +466,26 @@ def _hands(stored: RuleBook, table: str, code: str) -> Iterator[dict[str, Any]]:
             }
         )
         before = now
+    source = stored.based_on
+    copied = kept and source is not None and _stood_in(source, table, kept[0])
+    if copied:
+        hands[0]["act"] = f"Copied from {source}"
+        hands[0]["reason"] = ""
     yield from reversed(hands)
+    if copied and source is not None:
+        yield from _hands(source, table, code)
+
+
+_ACTS = {"+": "Put in", "~": "Changed", "-": "Taken out"}
+
+
+def _stood_in(source: RuleBook, table: str, version: Any) -> bool:
+    """Whether the row stands in this book just as this version of it was written."""
+    row = TABLES[table].objects.filter(book=source, code=version.code).first()
+    names = [each.name for each in fields(TABLES[table].engine_row)]
+    return row is not None and all(
+        _plain(getattr(row, name)) == _plain(getattr(version, name)) for name in names
+    )
 
 
 def _differences(before: Row, now: Row) -> Iterator[tuple[str, str, str]]:

@@ -248,6 +248,12 @@ class RuleRowAdmin(TableAdmin):
         elif draft is not None:
             told = f"Rule book {book} is {status}: its rows are settled. Edit those of the draft."
             link, text = f"{self._address('changelist')}?book={draft}", f"Rows of {draft}"
+        elif RuleBook.objects.filter(status=RuleBookStatus.IN_REVIEW).exists():
+            told = (
+                f"Rule book {book} is {status}: its rows are settled. A draft can be opened once "
+                "the book in review is decided or given back."
+            )
+            text = "See the review"
         else:
             told = f"Rule book {book} is {status}: its rows are settled. Draft a new version first."
         return {"notice": told, "notice_link": link, "notice_link_text": text}

@@ -303,6 +303,11 @@ def test_a_draft_tells_whose_hand_changed_a_row_and_how_it_differs_from_the_book
     assert "Cut to a fraction: 1/4 of the dose" in text
     assert f"by {editor.display_name}: Fewer toxic levels last year" in text
     assert "Denominator" in text
+    assert f"Copied from {published_version().version}" in text
+    assert "A quarter is asked for" not in text
+    untouched = page(client, "row", draft.version, "interactions", "MODERATE-STARTED")
+    assert f"Copied from {published_version().version}" in untouched
+    assert "Put in" in untouched
     changed = client.get(
         reverse("dosing:row", args=[draft.version, "interactions", "AZOLES-STARTED"])
     )

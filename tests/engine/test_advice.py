@@ -75,7 +75,7 @@ def test_days_are_those_of_the_offset_asked_in() -> None:
 def test_no_answer_depends_on_the_time_zone_of_the_machine(
     zone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Days are those of the moment's own offset: on either side of the date line nothing changes."""
+    """Days are those of the moment's own offset, on either side of the date line."""
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("TZ", zone)
         time.tzset()
