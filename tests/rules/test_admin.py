@@ -138,6 +138,8 @@ def test_a_book_in_review_is_read_only(editor: Client, draft: RuleBook, person: 
     row = row_of(draft, Interaction)
     submit_for_review(book=draft, at=NOW, by=for_all(person))
     page = editor.get(at(Interaction, "change", row.pk))
+    assert "See the review" in text_of(page)
+    assert "Open a draft" not in text_of(page)
     assert f"Rule book {draft} is in review: its rows are settled." in text_of(page)
     assert editor.post(at(Interaction, "change", row.pk), {"reason": "mine"}).status_code == 403
     assert editor.get(at(Interaction, "add")).status_code == 403
