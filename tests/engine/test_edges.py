@@ -1048,6 +1048,11 @@ def test_the_days_in_words_are_those_of_the_moments_offset(
         )
         for near in (morning, night)
     ]
+    # Seven days by the calendar here, six by that of the other side of the date line.
+    late, early = AT - 127 * DAY + timedelta(hours=14), AT - 120 * DAY - timedelta(hours=1)
+    weekly = case(regimen=settled, observations=(level("7", at=late), level("7", at=early)))
+    assert level_phase(weekly, book(), AT) is not Phase.TITRATION
+    given.append(weekly)
     at_home = [(advice(each), level_phase(each, book(), AT)) for each in given]
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("TZ", zone)
