@@ -131,6 +131,7 @@ def test_j1_a_new_patient_is_registered_examined_and_started(
     add_drug(page, "prednisolone", "40")
 
     page.get_by_role("button", name="Start tacrolimus").click()
+    page.wait_for_url("**/assessments/*/")
     check_page(page, "start")
     expect(page.get_by_role("main")).to_contain_text("0.075 mg/kg/day × 61.5 kg = 4.61")
     page.get_by_label("Brand").fill("Prograf")

@@ -304,9 +304,9 @@ def test_the_patient_stays_in_sight_while_the_page_scrolls(show: Shown) -> None:
 @pytest.mark.parametrize(
     ("morning", "evening", "said"),
     [
-        ("0.5", "0.5", "Total 1 mg/day; now 3 mg/day (−67%)"),
+        ("0.5", "0.5", "Total 1 mg/day; now 3 mg/day (−67\u00a0%)"),
         ("1.5", "1.5", "Total 3 mg/day; now 3 mg/day (no change)"),
-        ("2", "2.5", "Total 4.5 mg/day; now 3 mg/day (+50%)"),
+        ("2", "2.5", "Total 4.5 mg/day; now 3 mg/day (+50\u00a0%)"),
         ("1,5", "1", ""),
         ("1e1", "1", ""),
     ],
