@@ -4,7 +4,7 @@ It proves and does not sample: every boundary is compared exactly, so what it pa
 possible value. It reads the book and the vocabulary file, no database and no clock.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 from dosing.rules.engine.rulebook import RuleBook
@@ -59,19 +59,32 @@ CHECKS = (
 
 
 def lint(
-    book: RuleBook, *, published: RuleBook | None = None, today: date | None = None
+    book: RuleBook,
+    *,
+    published: RuleBook | None = None,
+    delivered: Sequence[RuleBook] = (),
+    today: date | None = None,
 ) -> tuple[LintFinding, ...]:
     """Every defect of `book`, errors first; empty for a book that may be published as it is.
 
-    `published` is the book in force, against which what is taken back or softened is named. `today`
+    `published` is the book in force, against which what is taken back or softened is named.
+    `delivered` are the books of the release, oldest first: only what one of them says may be
+    credited to the protocol; without any nothing is held against it. `today`
     is the day against which the last reviews are held; without it they are not.
     """
-    return tuple(sorted(set(_found(book, published, today)), key=order))
+    return tuple(sorted(set(_found(book, published, delivered, today)), key=order))
 
 
-def _found(book: RuleBook, published: RuleBook | None, today: date | None) -> Iterator[LintFinding]:
+def _found(
+    book: RuleBook,
+    published: RuleBook | None,
+    delivered: Sequence[RuleBook],
+    today: date | None,
+) -> Iterator[LintFinding]:
     for check in CHECKS:
         yield from check(book)
     yield from sources.evidence(book, today)
     if published is not None:
         yield from changes.changes(book, published)
+    if delivered:
+        yield from changes.credited(book, delivered)

@@ -18,6 +18,7 @@ from dosing.rules.models import (
     RuleBookStatus,
     RuleRow,
 )
+from dosing.rules.toml_book import delivered
 from tacroweb.accounts.models import Clinic
 from tacroweb.audit.ledger import digest_of
 from tacroweb.refusals import Refusal
@@ -75,6 +76,7 @@ def lint_of(book: RuleBook, *, at: datetime) -> tuple[LintFinding, ...]:
     return lint(
         stored_book(book),
         published=engine_book(in_force) if in_force else None,
+        delivered=delivered(),
         today=at.date(),
     )
 

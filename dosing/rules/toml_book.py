@@ -5,6 +5,8 @@ from dataclasses import MISSING, fields
 from datetime import date
 from decimal import Decimal
 from enum import Enum
+from functools import cache
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -12,10 +14,17 @@ from dosing.rules.engine.rows import Row, Severity
 from dosing.rules.engine.rulebook import RuleBook
 from tacroweb.numbers import NumberError, format_decimal, parse_decimal
 
+SEED = Path(__file__).parent / "seed"
 _ESCAPED = {
     ord(sign): f"\\{letter}" for sign, letter in zip('\b\t\n\f\r"\\', 'btnfr"\\', strict=True)
 }
 _ESCAPED |= {code: f"\\u{code:04X}" for code in (*range(32), 127) if code not in _ESCAPED}
+
+
+@cache
+def delivered() -> tuple[RuleBook, ...]:
+    """The rule books that come with this release, oldest first; read once a process."""
+    return tuple(read(file.read_text(encoding="utf-8")) for file in sorted(SEED.glob("*.toml")))
 
 
 def read(text: str) -> RuleBook:

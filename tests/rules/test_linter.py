@@ -8,9 +8,11 @@ from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import pytest
 
+from dosing.rules import toml_book
 from dosing.rules.engine.rows import (
     Band,
     CitationRow,
@@ -1069,3 +1071,51 @@ def test_twenty_thousand_rows_are_proved_in_seconds() -> None:
     )
     found = errors(replace(sound(), thresholds=rows))
     assert [(each.row, each.value) for each in found] == [("K-19999", "from 20000 mmol/L on")]
+
+
+# What is credited to the protocol stands in a book that was delivered.
+
+
+def of_release() -> RuleBook:
+    return toml_book.delivered()[-1]
+
+
+def credited(book: RuleBook) -> set[tuple[str, str, str]]:
+    found = lint(book, delivered=toml_book.delivered())
+    return {
+        (each.check, each.row, each.value)
+        for each in found
+        if each.check in ("SEED-VALUE", "SEED-UNKNOWN")
+    }
+
+
+def with_row(book: RuleBook, table: str, code: str, **changes: Any) -> RuleBook:
+    rows = tuple(
+        replace(row, **changes) if row.code == code else row for row in book.tables()[table]
+    )
+    return replace(book, **{table: rows})
+
+
+def test_the_delivered_books_are_credited_rightly() -> None:
+    for rules in toml_book.delivered():
+        assert not credited(rules)
+
+
+def test_no_row_is_relabelled_to_come_from_the_protocol() -> None:
+    """Whatever the book in force says: the delivered ones tell what the protocol's rows are."""
+    quarter = with_row(of_release(), "interactions", "AZOLES-STARTED", denominator=4)
+    assert credited(quarter) == {("SEED-VALUE", "AZOLES-STARTED", "3 → 4")}
+    local = with_row(quarter, "interactions", "AZOLES-STARTED", origin=Origin.LOCAL)
+    assert not credited(local)
+    assert not credited(with_row(quarter, "interactions", "AZOLES-STARTED", enabled=False))
+    relabelled = with_row(
+        of_release(), "interactions", "LABEL-STRONG-STARTED", origin=Origin.SEED, enabled=True
+    )
+    assert credited(relabelled) == {("SEED-UNKNOWN", "LABEL-STRONG-STARTED", "SEED")}
+
+
+def test_a_row_of_the_protocol_may_say_less() -> None:
+    fewer = with_row(
+        of_release(), "interactions", "AZOLES-STARTED", drugs=("posaconazole", "itraconazole")
+    )
+    assert not credited(fewer)

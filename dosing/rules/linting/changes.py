@@ -1,12 +1,12 @@
 """What a draft takes back from the published book, softens, or says with another number."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from enum import Enum
 
 from dosing.rules.engine.rows import DrugClass, Origin, Row, Severity
 from dosing.rules.engine.rulebook import RuleBook
-from dosing.rules.linting.findings import LintFinding, error, warning
+from dosing.rules.linting.findings import Level, LintFinding, error, warning
 from dosing.rules.linting.names import acts_as
 
 # Texts for people and what a row says of itself: another wording changes no advice.
@@ -42,6 +42,49 @@ def changes(book: RuleBook, published: RuleBook) -> Iterator[LintFinding]:
     yield from _unled(book, published)
     yield from _bars(book, published)
     yield from _statements(book, published)
+
+
+def credited(book: RuleBook, delivered: Sequence[RuleBook]) -> Iterator[LintFinding]:
+    """Every row that is on and says that it comes from the protocol says what a book delivered with
+    a release says, newest last."""
+    for table, rows in book.tables().items():
+        known: dict[str, list[Row]] = {}
+        for given in delivered:
+            for row in given.tables()[table]:
+                if row.origin is Origin.SEED:
+                    known.setdefault(row.code, []).append(row)
+        for row in rows:
+            if row.enabled and row.origin is Origin.SEED:
+                yield from _credited(table, row, known.get(row.code, []))
+
+
+def _credited(table: str, row: Row, known: Sequence[Row]) -> Iterator[LintFinding]:
+    if not known:
+        yield error(
+            "SEED-UNKNOWN",
+            table,
+            row.code,
+            row.origin,
+            f"{row.code} says that it comes from the protocol, and no rules delivered with "
+            "TacroWeb have such a row. Set its origin to Local and name your own source.",
+        )
+        return
+    departures = [
+        [_another_value(table, old, row, *each) for each in _decides(old, row)] for old in known
+    ]
+    errors = [[each for each in found if each.level is Level.ERROR] for found in departures]
+    if all(errors):
+        yield from errors[-1]
+
+
+def _decides(old: Row, new: Row) -> Iterator[tuple[str, object, object]]:
+    """The fields of two editions of a row that decide something and differ: name, old, new."""
+    for each in fields(old):
+        if each.name in _PROSE or each.name in _OWN:
+            continue
+        before, after = getattr(old, each.name), getattr(new, each.name)
+        if before != after:
+            yield each.name, before, after
 
 
 def _gone(table: str, old: Row, *, turned_off: bool) -> Iterator[LintFinding]:
@@ -100,12 +143,8 @@ def _changed(table: str, old: Row, new: Row) -> Iterator[LintFinding]:
         )
     if old.origin is Origin.LOCAL:
         return
-    for each in fields(old):
-        if each.name in _PROSE or each.name in _OWN:
-            continue
-        before, after = getattr(old, each.name), getattr(new, each.name)
-        if before != after:
-            yield _another_value(table, old, new, each.name, before, after)
+    for field, before, after in _decides(old, new):
+        yield _another_value(table, old, new, field, before, after)
 
 
 def _another_value(

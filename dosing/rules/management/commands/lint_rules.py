@@ -42,7 +42,12 @@ class Command(BaseCommand):
             book, published = _stored(options["book"])
         if options["against"] is not None:
             published = _read(options["against"])
-        found = lint(book, published=published, today=timezone.now().date())
+        found = lint(
+            book,
+            published=published,
+            delivered=toml_book.delivered(),
+            today=timezone.now().date(),
+        )
         for each in found:
             self.stdout.write(
                 "\t".join((each.level, each.table, each.row, each.value, each.message))

@@ -6,13 +6,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from dosing import rules
 from dosing.rules import toml_book
 from dosing.rules.models import OPEN, RuleBook
 from dosing.rules.services import add_book, deliver_book, digest_of_text
 from tacroweb.audit.signature import Channel, Signature
 
-SEED = Path(rules.__path__[0]) / "seed"
+SEED = toml_book.SEED
 
 
 class Command(BaseCommand):

@@ -1,7 +1,6 @@
 """From each statement of the protocol to its rows, its functions and its cases."""
 
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -10,8 +9,6 @@ from dosing.rules import cases, toml_book
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.protocol import protocol
 from dosing.rules.traceability import report, traces
-
-SEED = Path(toml_book.__file__).parent / "seed"
 
 
 class Command(BaseCommand):
@@ -61,7 +58,7 @@ class Command(BaseCommand):
 
 def newest_shipped() -> RuleBook:
     """The newest rule book that comes with this release."""
-    return toml_book.read(max(SEED.glob("*.toml")).read_text(encoding="utf-8"))
+    return toml_book.delivered()[-1]
 
 
 def _stored(version: str | None) -> RuleBook:
