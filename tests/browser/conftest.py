@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Error as PageError
 
 from tests.conftest import Product, chromium
 
@@ -134,5 +135,10 @@ def check_page(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 def _assert_accessible(page: Page, look: str, options: dict[str, Any] | None = None) -> None:
     # With "preload" axe reads the stylesheets of a stylesheet by writing inline styles of its own.
-    results = Axe().run(page, options={"preload": False} | (options or {}))
+    options = {"preload": False} | (options or {})
+    try:
+        results = Axe().run(page, options=options)
+    except PageError:  # a slow page gave way to the one that a click had asked for
+        page.wait_for_load_state()
+        results = Axe().run(page, options=options)
     assert results.violations_count == 0, f"{page.url} ({look}):\n{results.generate_report()}"
