@@ -159,11 +159,11 @@ class ImpactSerializer(serializers.ModelSerializer[ImpactRun]):
         return seen_impact(run.book) == run
 
     def get_elsewhere(self, run: ImpactRun) -> int:
-        return differing_elsewhere(run, self.context["clinic"])
+        return differing_elsewhere(run, self.context["access"])
 
     @extend_schema_field(ImpactDifferenceSerializer(many=True))
     def get_patients_differing(self, run: ImpactRun) -> Any:
-        named = named_differences(run, self.context["clinic"])
+        named = named_differences(run, self.context["access"])
         return ImpactDifferenceSerializer(named, many=True).data
 
 
@@ -269,7 +269,7 @@ class RuleBookViewSet(
         run = newest_impact(self.get_object())
         if run is None:
             raise Http404
-        context = {"clinic": access_of(request).clinic}
+        context = {"access": access_of(request)}
         return Response(ImpactSerializer(run, context=context).data)
 
     @extend_schema(request=None, responses={202: ImpactSerializer})
@@ -281,7 +281,7 @@ class RuleBookViewSet(
             book=self.get_object(), at=timezone.now(), asked_by=access.user.display_name
         )
         compute_impact.delay(run_id=run.pk)
-        answer = ImpactSerializer(run, context={"clinic": access.clinic})
+        answer = ImpactSerializer(run, context={"access": access})
         return Response(answer.data, status=status.HTTP_202_ACCEPTED)
 
     @extend_schema(request=BookStepSerializer, responses=RuleBookSerializer)

@@ -22,7 +22,8 @@ from dosing.rules.services import content_sha256, publish_book
 from dosing.selectors import ON_THERAPY
 from patients.models import Patient
 from patients.selectors import records_of
-from tacroweb.accounts.models import Clinic
+from tacroweb.accounts.access import Access
+from tacroweb.accounts.roles import Permission
 from tacroweb.audit.ledger import service
 from tacroweb.audit.signature import Signature
 from tacroweb.refusals import Refusal
@@ -35,6 +36,10 @@ class ImpactNotSeen(Refusal):
     """The book as it stands has no finished impact list, so nobody can have looked at it."""
 
     code = "impact_not_seen"
+
+
+# How a failure begins that lies with the new book and not with a patient's facts.
+UNFIT = "This rule book cannot be applied:"
 
 
 def courses() -> QuerySet[Regimen]:
@@ -140,8 +145,9 @@ def _compared(
                     )
                 cases.append(case)
                 said.append(_said(assess(case, book, at=local)))
-        except ValueError as error:
-            yield patient, str(error)
+        except (ValueError, ArithmeticError) as error:
+            # Under the book in force it could be assessed: then it is the new one that cannot be.
+            yield patient, f"{UNFIT} {error}" if said else str(error)
             continue
         before, after = said
         if before == after:
@@ -181,18 +187,26 @@ def seen_impact(book: RuleBook) -> ImpactRun | None:
     return run if run.against.status == RuleBookStatus.PUBLISHED else None
 
 
-def named_differences(run: ImpactRun, clinic: Clinic) -> QuerySet[ImpactDifference]:
-    """The differences of the clinic's own patients, who may be named there."""
+def may_name(access: Access) -> bool:
+    """Whether patients may be named to them: who weighs the book, and who reads charts anyway."""
+    weighing = (Permission.EDIT_RULES, Permission.APPROVE_RULES, Permission.READ_PATIENTS)
+    return any(access.can(each) for each in weighing)
+
+
+def named_differences(run: ImpactRun, access: Access) -> QuerySet[ImpactDifference]:
+    """The differences of their own clinic's patients; none for those who only read the rules."""
+    named = run.differences.filter(clinic=access.clinic)
     return (
-        run.differences.filter(clinic=clinic)
+        (named if may_name(access) else named.none())
         .select_related("patient")
         .order_by("patient__family_name", "patient__given_name", "pk")
     )
 
 
-def differing_elsewhere(run: ImpactRun, clinic: Clinic) -> int:
-    """How many patients of other clinics would get another advice: counted, never named."""
-    return run.differences.exclude(clinic=clinic).count()
+def differing_elsewhere(run: ImpactRun, access: Access) -> int:
+    """How many more patients would get another advice: counted, never named."""
+    unnamed = run.differences.all()
+    return (unnamed.exclude(clinic=access.clinic) if may_name(access) else unnamed).count()
 
 
 def stalled_runs(at: datetime) -> QuerySet[ImpactRun]:
@@ -206,7 +220,13 @@ def approve_book(*, book: RuleBook, at: datetime, by: Signature) -> RuleBook:
 
     Raises `ImpactNotSeen` and whatever `publish_book` raises.
     """
-    if book.status == RuleBookStatus.IN_REVIEW and seen_impact(book) is None:
+    run = seen_impact(book)
+    if book.status == RuleBookStatus.IN_REVIEW and run is not None and UNFIT in run.failures:
+        raise ImpactNotSeen(
+            "Some patients cannot be assessed under this rule book: its impact names why. Give it "
+            "back, so that its numbers are mended."
+        )
+    if book.status == RuleBookStatus.IN_REVIEW and run is None:
         raise ImpactNotSeen(
             "Compute the impact of this rule book first: its approval says that you have seen "
             "what it changes for the patients on tacrolimus."

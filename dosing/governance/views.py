@@ -18,6 +18,7 @@ from dosing.governance.forms import ApproveForm, CaseForm, NumbersForm, OpenForm
 from dosing.governance.impact import (
     approve_book,
     differing_elsewhere,
+    may_name,
     named_differences,
     newest_impact,
     seen_impact,
@@ -340,11 +341,12 @@ def _impact(access: Access, book: RuleBook) -> dict[str, Any]:
         "impact": run,
         "may_ask": access.can(_EDIT) or access.can(_APPROVE),
         "may_read_patients": access.can(Permission.READ_PATIENTS),
+        "may_name": may_name(access),
     }
     if run is None or run.finished_at is None:
         return context
-    named = list(named_differences(run, access.clinic))
-    elsewhere = differing_elsewhere(run, access.clinic)
+    named = list(named_differences(run, access))
+    elsewhere = differing_elsewhere(run, access)
     return context | {
         "impact_stale": ""
         if seen_impact(book)

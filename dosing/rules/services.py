@@ -16,6 +16,7 @@ from django.db.models import Q
 
 from dosing.rules import toml_book
 from dosing.rules.engine import rows, rulebook
+from dosing.rules.engine.quantities import shown
 from dosing.rules.linter import Level, LintFinding
 from dosing.rules.loading import engine_book, model_rows, stored_book
 from dosing.rules.models import (
@@ -313,6 +314,8 @@ def approve_locally(
         raise ValidationError({"low": "This row has its own number: approve it without another."})
     if target is not None and (low is None or high is None):
         raise ValidationError({"low": "The book gives no number here: give both limits."})
+    if low is not None and high is not None:
+        _check_target(low, high, engine_book(book))
     for former in LocalApproval.objects.select_for_update().filter(
         clinic=clinic, row_code=row_code, ended_at=None
     ):
@@ -329,6 +332,18 @@ def approve_locally(
     approval.sign(by).save()
     _tell_clinic(clinic)
     return approval
+
+
+def _check_target(low: Decimal, high: Decimal, book: rulebook.RuleBook) -> None:
+    """A lowered target lies where no level alarms and is not above the book's own (S54, D15)."""
+    least, most = book.index.limits[rows.Band.FAR_BELOW], book.index.target[1]
+    if not least <= low < high <= most:
+        raise ValidationError(
+            {
+                "low": f"A lower target lies within {shown(least)} to {shown(most)} ng/mL, its low "
+                "end below its high end."
+            }
+        )
 
 
 @service("Local approval withdrawn")

@@ -31,6 +31,11 @@ PREVIEW_SECONDS = 3600
 SALT = "tacroweb.tables.preview"
 
 
+def _is_number(given: object) -> bool:
+    """Whether it is a whole number in plain digits: "²" is a digit to Python, and none to it."""
+    return str(given).isascii() and str(given).isdigit()
+
+
 class SeenForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
     """A form that knows which version of its row it was opened with (`seen`, in the form).
 
@@ -60,7 +65,7 @@ class SeenForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run
         key = self.add_prefix("seen")
         if self.is_bound and (given := data.get(key)) != str(newest.pk):
             data[key] = str(newest.pk)
-            opened = history.filter(pk=given).first() if str(given).isdigit() else None
+            opened = history.filter(pk=given).first() if _is_number(given) else None
             self.missed = self._merge(data, opened, newest)
 
     def _merge(self, data: Any, opened: Any, newest: Any) -> str:

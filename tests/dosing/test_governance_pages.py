@@ -2,12 +2,14 @@
 
 import json
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
 from dosing.governance.impact import (
+    UNFIT,
     ImpactNotSeen,
     approve_book,
     continue_impact,
@@ -17,7 +19,7 @@ from dosing.governance.impact import (
     start_impact,
 )
 from dosing.models import ImpactRun
-from dosing.rules.models import Interaction, LocalApproval, RuleBook
+from dosing.rules.models import Interaction, LocalApproval, Number, RuleBook
 from dosing.rules.selectors import lint_of
 from dosing.rules.services import answer_warning, draft_book, edit_row, submit_for_review
 from patients.models import Patient
@@ -29,6 +31,7 @@ from tests.roof.conftest import dose
 
 AZOLES = "AZOLES-STARTED"
 WORKBENCH = "/rules/change/"
+IMPACT = f"{WORKBENCH}impact/"
 
 
 @pytest.fixture
@@ -104,6 +107,49 @@ def test_the_impact_names_who_would_get_another_advice_with_old_and_new(
     assert (old["proposal"]["total_daily_mg"], new["proposal"]["total_daily_mg"]) == ("2.0", "1.5")
     assert "1/3" in old["findings"][0]["message"]
     assert "1/4" in new["findings"][0]["message"]
+
+
+def test_who_only_reads_the_rules_sees_how_many_and_no_names(clinic: Clinic, editor: User) -> None:
+    patient = on_voriconazole(clinic)
+    computed(with_a_quarter(editor))
+    for role, named in (
+        (Role.RULE_EDITOR, True),
+        (Role.PRESCRIBER, True),
+        (Role.AUDITOR, False),
+        (Role.ADMINISTRATOR, False),
+    ):
+        page = signed_in(a_person(clinic, role)).get(IMPACT).content.decode()
+        assert "1 patient would get other advice" in page
+        assert (str(patient) in page) is named, role
+
+
+def test_a_book_that_cannot_be_applied_is_not_approved(clinic: Clinic, editor: User) -> None:
+    """Whatever the linter overlooks, the impact finds: it says why and bars the approval."""
+    on_voriconazole(clinic)
+    book = with_a_quarter(editor)
+    book = in_review(book, editor)
+    run = computed(book)
+    ImpactRun.objects.filter(pk=run.pk).update(failures=f"patient 1: {UNFIT} year -7974\n")
+    approver = a_person(clinic, Role.RULE_APPROVER)
+    page = signed_in(approver).get(IMPACT).content.decode()
+    assert "year -7974" in page
+    with pytest.raises(ImpactNotSeen, match="cannot be assessed under this rule book"):
+        approve_book(book=book, at=timezone.now(), by=for_all(approver, "Agreed"))
+    book.refresh_from_db()
+    assert book.status == "IN_REVIEW"
+
+
+def test_a_number_with_which_nothing_can_be_computed_is_a_failure_of_the_book(
+    clinic: Clinic, editor: User
+) -> None:
+    on_voriconazole(clinic)
+    book = draft_book(at=timezone.now(), by=for_all(editor))
+    row = Number.objects.get(book=book, code="STEADY-STATE-HOURS")
+    row.value = Decimal(99_999_999)
+    edit_row(row=row, by=for_all(editor))
+    run = computed(book)
+    assert run.done == run.patients == 1
+    assert UNFIT in run.failures
 
 
 def test_who_gets_the_same_advice_is_not_listed(clinic: Clinic, editor: User) -> None:

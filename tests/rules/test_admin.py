@@ -379,6 +379,14 @@ def test_factors_are_edited_beside_their_interaction_all_or_nothing(
     assert not ModifyingFactor.objects.filter(pk=added.pk).exists()
 
 
+def test_a_version_that_is_no_number_is_no_version(editor: Client, draft: RuleBook) -> None:
+    row = row_of(draft, Interaction)
+    for seen in ("²", "³5", "x", ""):
+        page = editor.post(at(Interaction, "change", row.pk), {"seen": seen, "reason": "mine"})
+        assert page.status_code == 200
+        assert "does not say which version it shows" in text_of(page)
+
+
 def test_a_factor_that_another_has_changed_is_not_removed_unseen(
     editor: Client, draft: RuleBook, clinic: Clinic
 ) -> None:

@@ -863,11 +863,11 @@ TAKEN_BACK: dict[str, tuple[Change, Level, str, str, str, str]] = {
     ),
     "a number of the protocol changed": (
         edit("starting_doses", "W-1", low=Decimal("0.05"), high=Decimal("0.05")),
-        Level.ERROR, "starting_doses", "SEED-VALUE", "W-1", "0.075 → 0.05",
+        Level.ERROR, "starting_doses", "SOURCE-KEPT", "W-1", "0.075 → 0.05",
     ),
     "a fraction of the protocol changed": (
         edit("interactions", "STRONG_INHIBITOR_AZOLE-ON", numerator=2),
-        Level.ERROR, "interactions", "SEED-VALUE", "STRONG_INHIBITOR_AZOLE-ON", "1 → 2",
+        Level.ERROR, "interactions", "SOURCE-KEPT", "STRONG_INHIBITOR_AZOLE-ON", "1 → 2",
     ),
     "a fraction of the clinic's own that names no source of its own": (
         edit("interactions", "STRONG_INHIBITOR_AZOLE-ON", numerator=2, origin=Origin.LOCAL),
@@ -885,7 +885,7 @@ TAKEN_BACK: dict[str, tuple[Change, Level, str, str, str, str]] = {
             "interactions", "STRONG_INHIBITOR_AZOLE-ON",
             drugs=("itraconazole", "ketoconazole", "letermovir", "posaconazole", "voriconazole"),
         ),
-        Level.ERROR, "interactions", "SEED-VALUE", "STRONG_INHIBITOR_AZOLE-ON",
+        Level.ERROR, "interactions", "SOURCE-KEPT", "STRONG_INHIBITOR_AZOLE-ON",
         "itraconazole, ketoconazole, posaconazole, voriconazole → "
         "itraconazole, ketoconazole, letermovir, posaconazole, voriconazole",
     ),
@@ -896,7 +896,7 @@ TAKEN_BACK: dict[str, tuple[Change, Level, str, str, str, str]] = {
     ),
     "an end of the protocol handed over": (
         edit("level_bands", "B-3", high_included=False),
-        Level.ERROR, "level_bands", "SEED-VALUE", "B-3", "yes → no",
+        Level.ERROR, "level_bands", "SOURCE-KEPT", "B-3", "yes → no",
     ),
     "a class of the protocol changed": (
         edit("drug_classes", "CLASS-VORICONAZOLE", label_class=""),
@@ -1119,3 +1119,40 @@ def test_a_row_of_the_protocol_may_say_less() -> None:
         of_release(), "interactions", "AZOLES-STARTED", drugs=("posaconazole", "itraconazole")
     )
     assert not credited(fewer)
+
+
+def test_a_clinics_number_goes_back_to_the_protocols() -> None:
+    half = with_row(
+        of_release(),
+        "interactions",
+        "AZOLES-STARTED",
+        denominator=2,
+        origin=Origin.GUIDELINE,
+        source="A guideline.",
+    )
+    found = lint(of_release(), published=half, delivered=toml_book.delivered())
+    assert not [each for each in found if each.level is Level.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("table", "code", "changes"),
+    [
+        ("numbers", "KIDNEY-CHRONIC-MONTHS", {"value": Decimal(121)}),
+        ("numbers", "STEADY-STATE-HOURS", {"value": Decimal(87_601)}),
+        ("numbers", "DOSE-STABLE-DAYS", {"value": Decimal(3651)}),
+        ("numbers", "CALCIUM-MOLAR-MASS", {"value": Decimal(0)}),
+        ("due_tests", "ECG-AFTER-CHANGE-1", {"latest_day": 3651}),
+    ],
+)
+def test_a_time_that_leaves_the_calendar_or_a_zero_to_divide_by_is_refused(
+    table: str, code: str, changes: dict[str, Any]
+) -> None:
+    found = lint(with_row(of_release(), table, code, **changes))
+    assert code in {each.row for each in found if each.level is Level.ERROR}
+
+
+def test_an_interval_or_a_look_back_of_more_than_ten_years_is_refused() -> None:
+    for table, field in (("schedules", "every_days"), ("baseline_items", "look_back_days")):
+        row = of_release().tables()[table][0]
+        found = lint(with_row(of_release(), table, row.code, **{field: 3651}))
+        assert row.code in {each.row for each in found if each.check == "RANGE"}

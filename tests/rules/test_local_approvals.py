@@ -68,9 +68,14 @@ def test_a_row_is_approved_and_stands_among_the_facts(clinic: Clinic, by: Signat
 def test_a_local_target_takes_the_clinics_numbers(clinic: Clinic, by: Signature) -> None:
     code, row = first(target=True)
     assert isinstance(row, LocalTargetRow)
-    for low, high in ((None, None), (Decimal(4), None), (Decimal(6), Decimal(4)), (0, 4)):
+    for low, high in ((None, None), (Decimal(4), None)):
         with pytest.raises(ValidationError, match="both limits"):
             approve_locally(clinic=clinic, row_code=code, low=low, high=high, at=NOW, by=by)
+    for low, high in ((6, 4), (0, 4), (100, 200), (1, 6), (4, 11)):
+        with pytest.raises(ValidationError, match="within 3 to 10 ng/mL"):
+            approve_locally(
+                clinic=clinic, row_code=code, low=Decimal(low), high=Decimal(high), at=NOW, by=by
+            )
     approval = approve_locally(
         clinic=clinic, row_code=code, low=Decimal(4), high=Decimal(6), at=NOW, by=by
     )

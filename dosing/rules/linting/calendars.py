@@ -6,7 +6,7 @@ from itertools import pairwise
 from dosing.rules.engine.facts import Formulation
 from dosing.rules.engine.rows import Phase, ScheduleRow
 from dosing.rules.engine.rulebook import RuleBook
-from dosing.rules.linting.findings import LintFinding, error
+from dosing.rules.linting.findings import TEN_YEARS_DAYS, LintFinding, error
 
 # What the protocol itself bounds, in days: the longest three months and the longest month there
 # are, and the phases for which it says so (S29 "every 1-3 months", S30 "at least monthly
@@ -54,20 +54,21 @@ def level_windows(book: RuleBook) -> Iterator[LintFinding]:
 def look_backs(book: RuleBook) -> Iterator[LintFinding]:
     """D4: a baseline result may be some days old."""
     for row in book.baseline_items:
-        if row.look_back_days < 1:
+        if not 1 <= row.look_back_days <= TEN_YEARS_DAYS:
             yield error(
                 "RANGE",
                 "baseline_items",
                 row.code,
                 f"{row.look_back_days} d",
-                f"{row.code} looks back {row.look_back_days} days: it must be at least one day.",
+                f"{row.code} looks back {row.look_back_days} days: it must be at least one day "
+                "and at most ten years.",
             )
 
 
 def due_tests(book: RuleBook) -> Iterator[LintFinding]:
     """A test is due between its earliest and latest day; a series is numbered from 1 on."""
     for row in book.due_tests:
-        if not 0 <= row.earliest_day <= row.due_day <= row.latest_day:
+        if not 0 <= row.earliest_day <= row.due_day <= row.latest_day <= TEN_YEARS_DAYS:
             days = f"{row.earliest_day}, {row.due_day}, {row.latest_day}"
             yield error(
                 "WINDOW",
@@ -75,7 +76,7 @@ def due_tests(book: RuleBook) -> Iterator[LintFinding]:
                 row.code,
                 f"days {days}",
                 f"{row.code} has its earliest, due and latest day on {days}: they must not go "
-                "back, nor begin before day 0.",
+                "back, nor begin before day 0, nor end after ten years.",
             )
     for series, rows in book.index.series.items():
         for number, row in enumerate(rows, start=1):
@@ -110,14 +111,14 @@ def schedules(book: RuleBook) -> Iterator[LintFinding]:
     """
     first: dict[tuple[str, str, Phase, str], ScheduleRow] = {}
     for row in book.schedules:
-        if row.every_days < 1 or row.grace_days < 0:
+        if not (1 <= row.every_days <= TEN_YEARS_DAYS and 0 <= row.grace_days <= TEN_YEARS_DAYS):
             yield error(
                 "RANGE",
                 "schedules",
                 row.code,
                 f"{row.every_days} d, {row.grace_days} d of grace",
                 f"{row.code} is every {row.every_days} days with {row.grace_days} days of grace: "
-                "the interval is at least one day, the grace not below 0.",
+                "the interval is at least one day, the grace not below 0, neither above ten years.",
             )
         if not row.enabled:
             continue

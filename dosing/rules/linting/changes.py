@@ -6,7 +6,7 @@ from enum import Enum
 
 from dosing.rules.engine.rows import DrugClass, Origin, Row, Severity
 from dosing.rules.engine.rulebook import RuleBook
-from dosing.rules.linting.findings import Level, LintFinding, error, warning
+from dosing.rules.linting.findings import LintFinding, error, warning
 from dosing.rules.linting.names import acts_as
 
 # Texts for people and what a row says of itself: another wording changes no advice.
@@ -70,11 +70,11 @@ def _credited(table: str, row: Row, known: Sequence[Row]) -> Iterator[LintFindin
         )
         return
     departures = [
-        [_another_value(table, old, row, *each) for each in _decides(old, row)] for old in known
+        [_not_the_protocols(table, row, *each) for each in _decides(old, row) if not _less(*each)]
+        for old in known
     ]
-    errors = [[each for each in found if each.level is Level.ERROR] for found in departures]
-    if all(errors):
-        yield from errors[-1]
+    if all(departures):
+        yield from departures[-1]
 
 
 def _decides(old: Row, new: Row) -> Iterator[tuple[str, object, object]]:
@@ -150,24 +150,11 @@ def _changed(table: str, old: Row, new: Row) -> Iterator[LintFinding]:
 def _another_value(
     table: str, old: Row, new: Row, field: str, was: object, now: object
 ) -> LintFinding:
-    """No number is credited to a source that does not give it: what is a clinic's own says so.
-
-    A row that says less than before, as when a drug moves to a row of its own, claims nothing.
-    """
+    """No number is credited to the source of another: what is new says where it comes from."""
     before, after = _said(was), _said(now)
     value, where = f"{before} → {after}", _NAMES[old.origin]
     changed = f"its {field} is changed from {before} to {after}"
-    less = now == "" or (isinstance(was, tuple) and isinstance(now, tuple) and set(now) <= set(was))
-    if new.origin is Origin.SEED and not less:
-        return error(
-            "SEED-VALUE",
-            table,
-            old.code,
-            value,
-            f"{old.code} says that it comes from {where}, and {changed}: that is not what "
-            f"{where} says. Set its origin to Local and name your own source.",
-        )
-    if new.source == old.source and not less:
+    if new.source == old.source and not _less(field, was, now):
         return error(
             "SOURCE-KEPT",
             table,
@@ -177,6 +164,25 @@ def _another_value(
             f"{before}. Name the source of {after}.",
         )
     return warning("VALUE", table, old.code, value, f"{old.code} came from {where}, and {changed}.")
+
+
+def _not_the_protocols(
+    table: str, row: Row, field: str, given: object, said: object
+) -> LintFinding:
+    before, after = _said(given), _said(said)
+    return error(
+        "SEED-VALUE",
+        table,
+        row.code,
+        f"{before} → {after}",
+        f"{row.code} says that it comes from the protocol, whose {field} is {before}; here it is "
+        f"{after}. Set its origin to Local and name your own source.",
+    )
+
+
+def _less(field: str, was: object, now: object) -> bool:
+    """Whether a row only leaves out, as where a drug moves to a row of its own."""
+    return now == "" or (isinstance(was, tuple) and isinstance(now, tuple) and set(now) <= set(was))
 
 
 def _said(value: object) -> str:

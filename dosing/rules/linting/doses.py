@@ -14,7 +14,7 @@ from dosing.rules.engine.facts import Formulation, Route
 from dosing.rules.engine.quantities import round_down
 from dosing.rules.engine.rows import Band, DoseAct, DrugGroup, NumberRow
 from dosing.rules.engine.rulebook import RuleBook
-from dosing.rules.linting.findings import LintFinding, error
+from dosing.rules.linting.findings import TEN_YEARS_DAYS, LintFinding, error
 from dosing.rules.linting.stretches import exactly
 
 # The engine reads a number without its unit; the end of its code says what it must be.
@@ -57,6 +57,9 @@ _ACTS = ("START", "TITRATION", "INTERACTION")
 _MODES = ("NEAREST", "DOWN")
 
 
+_LONGEST = {"d": TEN_YEARS_DAYS, "mo": 120, "h": TEN_YEARS_DAYS * 24}
+
+
 def numbers(book: RuleBook) -> Iterator[LintFinding]:
     """Units by the end of the code, nothing below 0, low ends not above high ends."""
     held = {row.code: row for row in book.numbers if row.enabled}
@@ -70,7 +73,19 @@ def numbers(book: RuleBook) -> Iterator[LintFinding]:
                 row.unit,
                 f"{row.code} is in {row.unit!r}, but the engine reads it in {unit}.",
             )
-        if row.value < 0 or (row.value == 0 and unit in ("d", "h", "mo", "mg/d", "mg/kg/d")):
+        if row.value > _LONGEST.get(unit, row.value):
+            yield error(
+                "RANGE",
+                "numbers",
+                row.code,
+                f"{row.value} {row.unit}",
+                f"{row.code} is {row.value} {row.unit}: it must be at most {_LONGEST[unit]}, ten "
+                "years, or days leave the calendar.",
+            )
+        divides = row.code in ("CALCIUM-MOLAR-MASS", "BSA-MOSTELLER-DIVISOR")
+        if row.value < 0 or (
+            row.value == 0 and (divides or unit in ("d", "h", "mo", "mg/d", "mg/kg/d"))
+        ):
             yield error(
                 "RANGE",
                 "numbers",

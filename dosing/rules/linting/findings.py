@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+# No interval, window or look-back of a treatment is longer; far beyond it days leave the calendar.
+TEN_YEARS_DAYS = 3650
+
 
 class Level(StrEnum):
     """A book with an ERROR cannot be published; a WARNING needs a reason."""
