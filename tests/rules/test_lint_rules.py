@@ -39,7 +39,7 @@ def test_a_defect_is_one_line_and_ends_with_1_without_any_database(tmp_path: Pat
         "STRONG-STARTED-1",
         "days 1, 4, 3",
         "STRONG-STARTED-1 has its earliest, due and latest day on 1, 4, 3: they must not go "
-        "back, nor begin before day 0.",
+        "back, nor begin before day 0, nor end after ten years.",
     ]
     assert "Rule book 2026-01: errors" in done.stderr
     assert not (tmp_path / "var").exists()
