@@ -434,7 +434,7 @@ class ImpactRun(models.Model):
     patients = models.PositiveIntegerField(help_text="on tacrolimus when it was asked for")
     done = models.PositiveIntegerField(default=0)
     last_patient = models.PositiveBigIntegerField(default=0)
-    failures = models.TextField(blank=True, help_text="one line a patient that could not be read")
+    cut_short = models.TextField(blank=True, help_text="why it ended before the last patient")
 
     class Meta:
         indexes = (models.Index(fields=("book", "-id"), name="impact_newest"),)
@@ -444,14 +444,20 @@ class ImpactRun(models.Model):
 
 
 class ImpactDifference(models.Model):
-    """One patient whose advice would be another, old and new side by side. Part of its run."""
+    """One patient whose advice would be another, old and new side by side. Part of its run.
+
+    Or one who could not be assessed, and why: then there is no `text`.
+    """
 
     run = models.ForeignKey(ImpactRun, on_delete=models.PROTECT, related_name="differences")
     patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="+")
     clinic = models.ForeignKey(
         Clinic, on_delete=models.PROTECT, related_name="+", help_text="of the patient"
     )
-    text = models.TextField(help_text="JSON: what only the old and what only the new book says")
+    text = models.TextField(
+        blank=True, help_text="JSON: what only the old and what only the new book says"
+    )
+    failure = models.TextField(blank=True, help_text="why the patient could not be assessed")
 
     class Meta:
         constraints = (
@@ -465,7 +471,7 @@ class ImpactDifference(models.Model):
     @property
     def sides(self) -> dict[str, Any]:
         """`old` and `new`: outcome, proposal, findings and due tests that the other lacks."""
-        return cast("dict[str, Any]", json.loads(self.text))
+        return cast("dict[str, Any]", json.loads(self.text or "{}"))
 
 
 class StatementCount(models.Model):

@@ -19,7 +19,7 @@ from dosing.forms import checked_password
 from dosing.governance.changes import changes_of, for_installation
 from dosing.governance.impact import (
     approve_book,
-    differing_elsewhere,
+    impact_counts,
     named_differences,
     newest_impact,
     seen_impact,
@@ -44,6 +44,7 @@ from dosing.rules.services import (
 from dosing.tasks import compute_impact
 from tacroweb.accounts.access import access_of
 from tacroweb.accounts.roles import Permission
+from tacroweb.api import Page
 from tacroweb.fields import InstantStringField, StrictKeys
 from tacroweb.numbers import format_decimal
 
@@ -119,26 +120,29 @@ class LintSerializer(serializers.Serializer[Any]):
 
 
 class ImpactDifferenceSerializer(serializers.ModelSerializer[ImpactDifference]):
-    """A patient of the caller's clinic whose advice would be another, old and new."""
+    """A patient of the caller's clinic whose advice would be another, old and new; or `failure`,
+    why the patient could not be assessed."""
 
     patient = serializers.UUIDField(source="patient.public_id", read_only=True)
-    old = serializers.DictField(source="sides.old", read_only=True)
-    new = serializers.DictField(source="sides.new", read_only=True)
+    old = serializers.DictField(source="sides.old", read_only=True, default=None)
+    new = serializers.DictField(source="sides.new", read_only=True, default=None)
 
     class Meta:
         model = ImpactDifference
-        fields = ["patient", "old", "new"]
+        fields = ["patient", "old", "new", "failure"]
 
 
 class ImpactSerializer(serializers.ModelSerializer[ImpactRun]):
-    """How far the impact is, and once it is done who would get another advice."""
+    """How far the impact is, and how many would get another advice: patients of the caller's
+    clinic, those elsewhere, and how many of all could not be assessed."""
 
     against = serializers.CharField(source="against.version", read_only=True)
     started_at = InstantStringField(read_only=True)
     finished_at = InstantStringField(read_only=True, allow_null=True)
     up_to_date = serializers.SerializerMethodField()
+    own = serializers.SerializerMethodField()
     elsewhere = serializers.SerializerMethodField()
-    patients_differing = serializers.SerializerMethodField()
+    failed = serializers.SerializerMethodField()
 
     class Meta:
         model = ImpactRun
@@ -149,22 +153,28 @@ class ImpactSerializer(serializers.ModelSerializer[ImpactRun]):
             "finished_at",
             "patients",
             "done",
-            "failures",
+            "cut_short",
             "up_to_date",
+            "own",
             "elsewhere",
-            "patients_differing",
+            "failed",
         ]
+
+    def to_representation(self, run: ImpactRun) -> dict[str, Any]:
+        self._counts = impact_counts(run, self.context["access"])
+        return super().to_representation(run)
 
     def get_up_to_date(self, run: ImpactRun) -> bool:
         return seen_impact(run.book) == run
 
-    def get_elsewhere(self, run: ImpactRun) -> int:
-        return differing_elsewhere(run, self.context["access"])
+    def get_own(self, run: ImpactRun) -> int:
+        return self._counts.own
 
-    @extend_schema_field(ImpactDifferenceSerializer(many=True))
-    def get_patients_differing(self, run: ImpactRun) -> Any:
-        named = named_differences(run, self.context["access"])
-        return ImpactDifferenceSerializer(named, many=True).data
+    def get_elsewhere(self, run: ImpactRun) -> int:
+        return self._counts.elsewhere
+
+    def get_failed(self, run: ImpactRun) -> int:
+        return self._counts.failed
 
 
 class BookStepSerializer(StrictKeys):
@@ -206,10 +216,11 @@ class RuleBookViewSet(
         "changes": _READ,
         "lint": _READ,
         "impact": _READ,
-        "compute_impact": _EDIT,
+        "impact_patients": _READ,
+        "compute_impact": (_EDIT, _APPROVE),
         "submit": _EDIT,
         "discard": _EDIT,
-        "give_back": _APPROVE,
+        "give_back": (_EDIT, _APPROVE),
         "approve": _APPROVE,
     }
 
@@ -225,6 +236,12 @@ class RuleBookViewSet(
         given = kind(data=self.request.data, context={"user": access_of(self.request).user})
         given.is_valid(raise_exception=True)
         return dict(given.validated_data)
+
+    def _newest_impact(self) -> ImpactRun:
+        run = newest_impact(self.get_object())
+        if run is None:
+            raise Http404
+        return run
 
     def _answer(self, book: RuleBook, code: int = status.HTTP_200_OK) -> Response:
         return Response(RuleBookSerializer(book).data, status=code)
@@ -265,12 +282,19 @@ class RuleBookViewSet(
     @extend_schema(responses=ImpactSerializer)
     @action(detail=True, methods=["get"])
     def impact(self, request: Request, version: str) -> Response:
-        """The newest impact of the book: patients of the caller's clinic, the others counted."""
-        run = newest_impact(self.get_object())
-        if run is None:
-            raise Http404
+        """The newest impact of the book, in numbers."""
         context = {"access": access_of(request)}
-        return Response(ImpactSerializer(run, context=context).data)
+        return Response(ImpactSerializer(self._newest_impact(), context=context).data)
+
+    @extend_schema(responses=ImpactDifferenceSerializer(many=True))
+    @action(detail=True, methods=["get"], url_path="impact/patients")
+    def impact_patients(self, request: Request, version: str) -> Response:
+        """The patients of the caller's clinic in the newest impact, those who could not be assessed
+        first; none for who only reads the rules."""
+        named = named_differences(self._newest_impact(), access_of(request))
+        pages = Page()
+        listed = pages.paginate_queryset(named, request, view=self)
+        return pages.get_paginated_response(ImpactDifferenceSerializer(listed, many=True).data)
 
     @extend_schema(request=None, responses={202: ImpactSerializer})
     @impact.mapping.post

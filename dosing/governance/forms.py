@@ -67,12 +67,18 @@ class ApproveForm(ReasonForm):
         return checked_password(self.user, self.cleaned_data["password"])
 
 
-class NumbersForm(ReasonForm):
-    """The numbers that a clinic gives where the book leaves them blank (S54, D15)."""
+class LocalForm(ApproveForm):
+    """A clinic's own decision that a row holds there, signed; with the clinic's numbers where the
+    book leaves them blank (S54, D15)."""
 
     low = DecimalTextField(label="From", max_digits=5, decimal_places=2)
     high = DecimalTextField(label="To", max_digits=5, decimal_places=2)
-    field_order = ["low", "high", "reason"]
+    field_order = ["low", "high", "reason", "password"]
+
+    def __init__(self, user: User, *args: Any, blank: bool, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        if not blank:
+            del self.fields["low"], self.fields["high"]
 
 
 class CaseForm(forms.Form):

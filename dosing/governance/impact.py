@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 
 from dosing.case import case_of, reads_alike
 from dosing.models import ImpactDifference, ImpactRun, Intent, Regimen
@@ -15,10 +16,10 @@ from dosing.rules.engine import rulebook
 from dosing.rules.engine.advice import Advice
 from dosing.rules.engine.assess import assess
 from dosing.rules.engine.facts import CaseFacts, LocalApproval
-from dosing.rules.loading import engine_book
-from dosing.rules.models import RuleBook, RuleBookStatus
+from dosing.rules.loading import NoRuleBook, engine_book
+from dosing.rules.models import OPEN, RuleBook, RuleBookStatus
 from dosing.rules.selectors import local_approvals, published_version
-from dosing.rules.services import content_sha256, publish_book
+from dosing.rules.services import content_sha256, locked_books, publish_book
 from dosing.selectors import ON_THERAPY
 from patients.models import Patient
 from patients.selectors import records_of
@@ -32,14 +33,20 @@ BATCH = 200
 STALLED_AFTER = timedelta(minutes=2)
 
 
+# How a failure begins that lies with the new book and not with a patient's facts.
+UNFIT = "This rule book cannot be applied:"
+
+
 class ImpactNotSeen(Refusal):
     """The book as it stands has no finished impact list, so nobody can have looked at it."""
 
     code = "impact_not_seen"
 
 
-# How a failure begins that lies with the new book and not with a patient's facts.
-UNFIT = "This rule book cannot be applied:"
+class ImpactSettled(Refusal):
+    """The book is decided: its impact stays as it was when that was done."""
+
+    code = "impact_settled"
 
 
 def courses() -> QuerySet[Regimen]:
@@ -50,8 +57,14 @@ def courses() -> QuerySet[Regimen]:
 def start_impact(*, book: RuleBook, at: datetime, asked_by: str) -> ImpactRun:
     """Ask for the impact of a draft or a book in review against the one in force.
 
-    Only asked for here: `continue_impact` computes it. Raises `NoPublishedBook`.
+    Only asked for here: `continue_impact` computes it. Raises `NoPublishedBook`, `NoRuleBook` for a
+    draft that contradicts itself, and `ImpactSettled` for a book that is decided.
     """
+    if book.status not in OPEN:
+        raise ImpactSettled(
+            f"Rule book {book} is {book.get_status_display().lower()}: its impact stays as it was "
+            "when that was decided."
+        )
     return ImpactRun.objects.create(
         book=book,
         book_sha256=content_sha256(book),
@@ -68,16 +81,16 @@ def continue_impact(run_id: int, *, at: datetime) -> bool:
 
     A batch and the place it ends at are written together, and only by the one who still finds the
     run where the batch began: a message that is delivered twice counts nobody twice. A patient
-    whose facts cannot be read stops nobody. A book that was edited since ends the run: what it
-    would say is no longer of that book.
+    whose facts cannot be read stops nobody. A book that was edited or decided since ends the run:
+    what it would say is no longer of that book, or of no use to anybody.
     """
     run = ImpactRun.objects.select_related("book", "against").get(pk=run_id)
     if run.finished_at is not None:
         return False
     batch: list[Regimen] = []
     found: list[ImpactDifference] = []
-    failures = ""
-    if content_sha256(run.book) == run.book_sha256:
+    cut_short = _cut_short(run)
+    if not cut_short:
         batch = list(
             courses()
             .filter(patient__gt=run.last_patient)
@@ -88,15 +101,15 @@ def continue_impact(run_id: int, *, at: datetime) -> bool:
         for patient, sides in _compared(
             batch, old=engine_book(run.against), new=engine_book(run.book), at=at
         ):
-            if isinstance(sides, str):
-                failures += f"patient {patient.pk}: {sides}\n"
-            elif sides:
-                text = json.dumps(sides, ensure_ascii=False)
-                found.append(
-                    ImpactDifference(run=run, patient=patient, clinic=patient.clinic, text=text)
+            if sides is not None:
+                said = (
+                    {"failure": sides}
+                    if isinstance(sides, str)
+                    else {"text": json.dumps(sides, ensure_ascii=False)}
                 )
-    else:
-        failures = "The rule book was edited meanwhile: ask for its impact again.\n"
+                found.append(
+                    ImpactDifference(run=run, patient=patient, clinic=patient.clinic, **said)
+                )
     more = len(batch) == BATCH
     with transaction.atomic():
         moved = ImpactRun.objects.filter(
@@ -104,13 +117,24 @@ def continue_impact(run_id: int, *, at: datetime) -> bool:
         ).update(
             last_patient=batch[-1].patient_id if batch else run.last_patient,
             done=F("done") + len(batch),
-            failures=run.failures + failures,
+            cut_short=cut_short,
             moved_at=at,
             finished_at=None if more else at,
         )
         if moved:
             ImpactDifference.objects.bulk_create(found)
     return bool(moved) and more
+
+
+def _cut_short(run: ImpactRun) -> str:
+    """Why a run ends before its last patient; nothing where it may go on."""
+    if run.book.status not in OPEN:
+        return f"The rule book was {run.book.get_status_display().lower()} meanwhile."
+    try:
+        edited = content_sha256(run.book) != run.book_sha256
+    except NoRuleBook:
+        edited = True
+    return "The rule book was edited meanwhile: compute its impact again." if edited else ""
 
 
 def _compared(
@@ -182,7 +206,9 @@ def newest_impact(book: RuleBook) -> ImpactRun | None:
 def seen_impact(book: RuleBook) -> ImpactRun | None:
     """The finished impact of the book as it stands, against the book that is in force."""
     run = newest_impact(book)
-    if run is None or run.finished_at is None or run.book_sha256 != content_sha256(book):
+    if run is None or run.finished_at is None or run.cut_short:
+        return None
+    if run.book_sha256 != content_sha256(book):
         return None
     return run if run.against.status == RuleBookStatus.PUBLISHED else None
 
@@ -193,20 +219,42 @@ def may_name(access: Access) -> bool:
     return any(access.can(each) for each in weighing)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImpactCounts:
+    """How many patients would get another advice, of the reader's clinic and of the others, and how
+    many could not be assessed, of all."""
+
+    own: int
+    elsewhere: int
+    failed: int
+
+    @property
+    def differing(self) -> int:
+        return self.own + self.elsewhere
+
+
+def impact_counts(run: ImpactRun, access: Access) -> ImpactCounts:
+    """The counts for one reader. For those who may not be told names all patients are others'."""
+    own = Q(failure="", clinic=access.clinic) if may_name(access) else Q(pk__in=())
+    found = run.differences.aggregate(
+        own=Count("pk", filter=own),
+        differing=Count("pk", filter=Q(failure="")),
+        failed=Count("pk", filter=~Q(failure="")),
+    )
+    return ImpactCounts(
+        own=found["own"], elsewhere=found["differing"] - found["own"], failed=found["failed"]
+    )
+
+
 def named_differences(run: ImpactRun, access: Access) -> QuerySet[ImpactDifference]:
-    """The differences of their own clinic's patients; none for those who only read the rules."""
+    """Their own clinic's patients, those first who could not be assessed; none for those who only
+    read the rules."""
     named = run.differences.filter(clinic=access.clinic)
     return (
         (named if may_name(access) else named.none())
         .select_related("patient")
-        .order_by("patient__family_name", "patient__given_name", "pk")
+        .order_by("-failure", "patient__family_name", "patient__given_name", "pk")
     )
-
-
-def differing_elsewhere(run: ImpactRun, access: Access) -> int:
-    """How many more patients would get another advice: counted, never named."""
-    unnamed = run.differences.all()
-    return (unnamed.exclude(clinic=access.clinic) if may_name(access) else unnamed).count()
 
 
 def stalled_runs(at: datetime) -> QuerySet[ImpactRun]:
@@ -220,15 +268,18 @@ def approve_book(*, book: RuleBook, at: datetime, by: Signature) -> RuleBook:
 
     Raises `ImpactNotSeen` and whatever `publish_book` raises.
     """
-    run = seen_impact(book)
-    if book.status == RuleBookStatus.IN_REVIEW and run is not None and UNFIT in run.failures:
-        raise ImpactNotSeen(
-            "Some patients cannot be assessed under this rule book: its impact names why. Give it "
-            "back, so that its numbers are mended."
-        )
-    if book.status == RuleBookStatus.IN_REVIEW and run is None:
-        raise ImpactNotSeen(
-            "Compute the impact of this rule book first: its approval says that you have seen "
-            "what it changes for the patients on tacrolimus."
-        )
-    return publish_book(book=book, at=at, by=by)
+    # Locked first: of two who approve at once the second hears that the book is in force.
+    stored = locked_books()[book.pk]
+    if stored.status == RuleBookStatus.IN_REVIEW:
+        run = seen_impact(stored)
+        if run is None:
+            raise ImpactNotSeen(
+                "Compute the impact of this rule book first: its approval says that you have seen "
+                "what it changes for the patients on tacrolimus."
+            )
+        if run.differences.filter(failure__startswith=UNFIT).exists():
+            raise ImpactNotSeen(
+                "Some patients cannot be assessed under this rule book: its impact names why. Give "
+                "it back, so that its numbers are mended."
+            )
+    return publish_book(book=stored, at=at, by=by)

@@ -1,23 +1,26 @@
 """The pages on which a rule book is drafted, checked, weighed and approved, and a case is tried."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from dosing.governance.changes import changes_of, for_installation, row_words
-from dosing.governance.forms import ApproveForm, CaseForm, NumbersForm, OpenForm, ReasonForm
+from dosing.governance.forms import ApproveForm, CaseForm, LocalForm, OpenForm, ReasonForm
 from dosing.governance.impact import (
+    UNFIT,
     approve_book,
-    differing_elsewhere,
+    impact_counts,
     may_name,
     named_differences,
     newest_impact,
@@ -30,10 +33,11 @@ from dosing.rules import casefile
 from dosing.rules.cases import FOLDER
 from dosing.rules.engine.advice import Outcome
 from dosing.rules.engine.assess import assess
+from dosing.rules.engine.facts import CaseFacts
 from dosing.rules.engine.rows import LocalTargetRow, Row
 from dosing.rules.linter import Level, LintFinding
-from dosing.rules.loading import engine_book
-from dosing.rules.models import LocalApproval, RuleBook, RuleBookStatus
+from dosing.rules.loading import NoRuleBook, engine_book
+from dosing.rules.models import TABLES, LocalApproval, RuleBook, RuleBookStatus
 from dosing.rules.selectors import (
     answered_warnings,
     approvals_of,
@@ -55,7 +59,7 @@ from dosing.rules.services import (
     submit_for_review,
     withdraw_local_approval,
 )
-from dosing.rules.words import headings, told
+from dosing.rules.words import headings, span, table_key, table_title, told
 from dosing.tasks import compute_impact
 from patients.vocabulary import vocabulary
 from tacroweb.accounts.access import Access, access_of, check, requires
@@ -64,8 +68,11 @@ from tacroweb.audit.models import LedgerEntry
 from tacroweb.audit.signature import Signature
 from tacroweb.fields import show_error
 from tacroweb.refusals import Refusal
+from tacroweb.templatetags.quantities import clinical_date, printed_unit
 
 SHOWN_ACTS = 40
+SHOWN_ROWS = 20  # of one act
+SHOWN_PATIENTS = 25
 _OUTCOMES = {
     Outcome.OUTSIDE_PROTOCOL: "Outside the protocol",
     Outcome.COULD_NOT_CHECK: "Something could not be checked",
@@ -105,7 +112,7 @@ def workbench(request: HttpRequest) -> HttpResponse:
         "return_form": ReasonForm(label="What the editors should change", prefix="return"),
         "approve_form": ApproveForm(access.user, label="Why you approve it", prefix="approve"),
     }
-    context |= given | _workbench(access, book, given.get("warning_form"))
+    context |= given | _workbench(request, book, given.get("warning_form"))
     return render(request, "rules/workbench.html", context, status=422 if given else 200)
 
 
@@ -116,7 +123,7 @@ def impact(request: HttpRequest) -> HttpResponse:
     book = book_under_way()
     if book is None:
         raise Http404
-    context = _impact(access_of(request), book) | {"book": book}
+    context = _impact(request, book) | {"book": book}
     return render(request, "rules/impact.html", context)
 
 
@@ -252,8 +259,9 @@ _ACTS = {
 
 
 def _workbench(
-    access: Access, book: RuleBook | None, wrong: tuple[str, ReasonForm] | None
+    request: HttpRequest, book: RuleBook | None, wrong: tuple[str, ReasonForm] | None
 ) -> dict[str, Any]:
+    access = access_of(request)
     published = published_version()
     context: dict[str, Any] = {
         "book": book,
@@ -274,15 +282,16 @@ def _workbench(
     try:
         draft = engine_book(book)
         found = lint_of(book, at=timezone.localtime())
-    except ValueError as error:
-        return context | {"unreadable": str(error), "checks_note": "it is no rule book yet"}
+    except NoRuleBook as error:
+        return context | {"unreadable": error.message, "checks_note": "it is no rule book yet"}
     changes = list(changes_of(engine_book(published), draft))
-    errors = [each for each in found if each.level is Level.ERROR]
-    warnings = list(_warnings(book, found, wrong))
+    placed = partial(_placed, rows={name: _codes(rows) for name, rows in draft.tables().items()})
+    errors = [placed(each) for each in found if each.level is Level.ERROR]
+    warnings = [placed(found) | each for found, each in _warnings(book, found, wrong)]
     waiting = sum(not each["reason"] for each in warnings)
     return (
         context
-        | _impact(access, book)
+        | _impact(request, book)
         | {
             "changes": changes,
             "changes_note": f"against rule book {published.version}",
@@ -298,21 +307,30 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def _codes(rows: Iterable[Row]) -> frozenset[str]:
+    return frozenset(row.code for row in rows)
+
+
+def _placed(found: LintFinding, *, rows: Mapping[str, frozenset[str]]) -> dict[str, Any]:
+    """A finding of the linter with the title of its table and, where it names one, its row."""
+    return {
+        "found": found,
+        "table": table_title(found.table),
+        "table_key": table_key(found.table) if found.row in rows.get(found.table, ()) else "",
+    }
+
+
 def _warnings(
     book: RuleBook, found: tuple[LintFinding, ...], wrong: tuple[str, ReasonForm] | None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[tuple[LintFinding, dict[str, Any]]]:
     answers = answered_warnings(book)
     for each in found:
         if each.level is Level.WARNING:
             key = lint_sha256(each)
             form = wrong[1] if wrong and wrong[0] == key else ReasonForm(prefix=key[:12])
             answer = answers.get(key)
-            yield {
-                "found": each,
-                "key": key,
-                "form": form,
-                "reason": answer.reason if answer else "",
-            }
+            reason = answer.reason if answer else ""
+            yield each, {"key": key, "form": form, "reason": reason}
 
 
 def _trail(book: RuleBook) -> list[dict[str, Any]]:
@@ -320,8 +338,14 @@ def _trail(book: RuleBook) -> list[dict[str, Any]]:
     entries = (
         LedgerEntry.objects.filter(subjects__subject=book.audit_subject())
         .order_by("-pk")
-        .values("recorded_at", "actor_name", "role", "act", "reason", "channel")[:SHOWN_ACTS]
-    )
+        .values("recorded_at", "actor_name", "role", "act", "reason", "channel", "text")
+    )[:SHOWN_ACTS]
+    written = [_rows_written(each["text"]) for each in entries]
+    codes: dict[tuple[str, int], str] = {}
+    for name, model in _HISTORIES.items():
+        if keys := [pk for rows in written for label, pk in rows if label == name]:
+            found = model.history.filter(pk__in=keys).values_list("pk", "code")
+            codes |= {(name, pk): code for pk, code in found}
     return [
         {
             "at": each["recorded_at"],
@@ -330,12 +354,23 @@ def _trail(book: RuleBook) -> list[dict[str, Any]]:
             "act": each["act"],
             "reason": each["reason"],
             "channel": each["channel"],
+            "rows": [codes[row] for row in rows if row in codes],
         }
-        for each in entries
+        for each, rows in zip(entries, written, strict=True)
     ]
 
 
-def _impact(access: Access, book: RuleBook) -> dict[str, Any]:
+_HISTORIES = {model.history.model._meta.label_lower: model for model in TABLES.values()}
+
+
+def _rows_written(text: str) -> list[tuple[str, int]]:
+    """The rows that an act wrote, by table and version; none where it wrote a whole book."""
+    rows = json.loads(text)["rows"]
+    return [(label.lower(), pk) for label, pk, _ in rows] if len(rows) <= SHOWN_ROWS else []
+
+
+def _impact(request: HttpRequest, book: RuleBook) -> dict[str, Any]:
+    access = access_of(request)
     run = newest_impact(book)
     context: dict[str, Any] = {
         "impact": run,
@@ -345,16 +380,23 @@ def _impact(access: Access, book: RuleBook) -> dict[str, Any]:
     }
     if run is None or run.finished_at is None:
         return context
-    named = list(named_differences(run, access))
-    elsewhere = differing_elsewhere(run, access)
+    stale = "The draft, or the book in force, has changed since. Compute it again."
+    counts = impact_counts(run, access)
+    named = Paginator(named_differences(run, access), SHOWN_PATIENTS)
+    page = named.get_page(request.GET.get("page"))
     return context | {
-        "impact_stale": ""
-        if seen_impact(book)
-        else "The draft, or the book in force, has changed since. Compute it again.",
-        "failures": run.failures.splitlines(),
-        "differing": _count(len(named) + elsewhere, "patient"),
-        "named": [{"patient": each.patient, "columns": _columns(each, book)} for each in named],
-        "elsewhere": elsewhere,
+        "impact_stale": "" if seen_impact(book) or run.cut_short else stale,
+        "counts": counts,
+        "differing": _count(counts.differing, "patient"),
+        "named": [
+            {
+                "patient": each.patient,
+                "failure": each.failure,
+                "columns": [] if each.failure else _columns(each, book),
+            }
+            for each in page
+        ],
+        "named_page": page,
     }
 
 
@@ -395,9 +437,11 @@ def try_case(request: HttpRequest) -> HttpResponse:
         else:
             text = form.cleaned_data["case"] or _example(form.cleaned_data["example"])
             try:
-                answers = list(_answers(text))
+                case, at = casefile.read_case(text)
             except ValueError as error:
                 form.add_error("case", f"This case cannot be read: {error}")
+            else:
+                answers = list(_answers(case, at))
     status = 422 if form.errors else 200
     return render(request, "rules/try_case.html", {"form": form, "answers": answers}, status=status)
 
@@ -407,18 +451,23 @@ def _example(name: str) -> str:
     return json.dumps(given["case"], ensure_ascii=False, indent=1)
 
 
-def _answers(text: str) -> Iterator[dict[str, Any]]:
-    """What each book says of the case. Raises ValueError for a case that cannot be read."""
-    case, at = casefile.read_case(text)
+def _answers(case: CaseFacts, at: datetime) -> Iterator[dict[str, Any]]:
+    """What each book says of the case, or why it can say nothing."""
     books = [("In force", published_version())]
     if under_way := book_under_way():
         books.append((under_way.get_status_display(), under_way))
     for note, row in books:
-        said = casefile.encode_advice(assess(case, engine_book(row), at=at))
+        named = {"title": f"Rule book {row.version}", "note": note}
+        try:
+            said = casefile.encode_advice(assess(case, engine_book(row), at=at))
+        except NoRuleBook as error:
+            yield named | {"unreadable": error.message}
+            continue
+        except (ValueError, ArithmeticError) as error:
+            yield named | {"unreadable": f"{UNFIT} {error}."}
+            continue
         outcome = Outcome(said["outcome"])
-        yield {
-            "title": f"Rule book {row.version}",
-            "note": note,
+        yield named | {
             "outcome": outcome.value,
             "outcome_words": _OUTCOMES.get(outcome, ""),
             "proposal": said["proposal"],
@@ -464,76 +513,91 @@ def approvals(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @requires(Permission.APPROVE_RULES)
 def approval(request: HttpRequest, code: str) -> HttpResponse:
-    """Approve one row for this clinic, with its numbers where the book has none, or withdraw it."""
+    """Approve what a code says for this clinic, with its numbers where the book has none, or
+    withdraw the approval. Either is signed."""
     access = access_of(request)
-    row = next(
-        (
-            each
-            for held in published_book().tables().values()
-            for each in held
-            if each.code == code and each.needs_local_approval and each.enabled
-        ),
-        None,
-    )
-    if row is None:
+    rows = {
+        table: row
+        for table, held in published_book().tables().items()
+        for row in held
+        if row.code == code and row.needs_local_approval and row.enabled
+    }
+    if not rows:
         raise Http404
     given = approvals_of(access.clinic).filter(row_code=code).first()
-    blank = isinstance(row, LocalTargetRow)
-    withdrawing = request.method == "POST" and request.POST.get("act") == "withdraw"
-    kind = NumbersForm if blank and not withdrawing else ReasonForm
-    form = kind(request.POST or None, label="Why it holds at your clinic")
-    if request.method == "POST" and form.is_valid():
-        try:
-            done = _decide(access, row, given, form.cleaned_data, withdrawing=withdrawing)
-        except (ValidationError, Refusal) as error:
-            show_error(form, error)
-        else:
-            messages.success(request, done)
-            return redirect("dosing:approvals")
-    if withdrawing and blank:  # the page keeps its numbers beside the reason that is missing
-        form = NumbersForm(request.POST, label="Why it holds at your clinic")
+    act = request.POST.get("act", "")
+    if request.method == "POST" and act not in ("approve", "withdraw"):
+        raise Http404
+    if act == "withdraw" and given is None:
+        messages.error(request, f"Nothing of {code} is approved at {access.clinic}.")
+        return redirect("dosing:approvals")
+    target = next((row for row in rows.values() if isinstance(row, LocalTargetRow)), None)
+    form = LocalForm(
+        access.user,
+        request.POST if act == "approve" else None,
+        blank=target is not None,
+        label="Why it holds at your clinic",
+    )
+    withdraw_form = ApproveForm(
+        access.user,
+        request.POST if act == "withdraw" else None,
+        label="Why it no longer holds at your clinic",
+        prefix="withdraw",
+    )
+    for asked in (form, withdraw_form):
+        if asked.is_bound and asked.is_valid():
+            try:
+                done = _decide(access, code, given if act == "withdraw" else None, asked)
+            except (ValidationError, Refusal) as error:
+                show_error(asked, error)
+            else:
+                messages.success(request, done)
+                return redirect("dosing:approvals")
     context = {
-        "row": row,
-        "given": given,
-        "form": form,
-        "heading": "Decide for your clinic",
-        "facts": [
-            *((each.label, each.text) for each in told(row)),
-            ("Statements", ", ".join(row.statements)),
-            ("Source", row.source),
-            *_standing(given),
+        "code": code,
+        "rows": [
+            {"title": table_title(table), "facts": _facts(row)} for table, row in rows.items()
         ],
+        "unit": printed_unit(target.unit) if target is not None else "",
+        "given": given,
+        "standing": list(_standing(given)),
+        "sign_button": "Replace the approval" if given else f"Approve for {access.clinic}",
+        "form": form,
+        "withdraw_form": withdraw_form,
     }
-    return render(request, "rules/approval.html", context, status=422 if form.errors else 200)
+    status = 422 if form.errors or withdraw_form.errors else 200
+    return render(request, "rules/approval.html", context, status=status)
 
 
 def _decide(
-    access: Access,
-    row: Row,
-    given: LocalApproval | None,
-    typed: Mapping[str, Any],
-    *,
-    withdrawing: bool,
+    access: Access, code: str, withdrawn: LocalApproval | None, form: ApproveForm | LocalForm
 ) -> str:
+    typed = form.cleaned_data
     by, at = access.sign(typed["reason"]), timezone.now()
-    if withdrawing:
-        if given is None:
-            raise ValidationError("Nothing of this row is approved at your clinic.")
-        withdraw_local_approval(approval=given, at=at, by=by)
-        return f"The approval of {row.code} is withdrawn."
+    if withdrawn is not None:
+        withdraw_local_approval(approval=withdrawn, at=at, by=by)
+        return f"The approval of {code} is withdrawn."
     approve_locally(
         clinic=access.clinic,
-        row_code=row.code,
+        row_code=code,
         low=typed.get("low"),
         high=typed.get("high"),
         at=at,
         by=by,
     )
-    return f"{row.code} is approved for {access.clinic}."
+    return f"{code} is approved for {access.clinic}."
 
 
-def _standing(given: LocalApproval | None) -> Iterator[tuple[str, object]]:
+def _facts(row: Row) -> list[tuple[str, str]]:
+    return [
+        *((each.label, each.text) for each in told(row) if each.text),
+        ("Statements", ", ".join(row.statements)),
+        ("Source", row.source),
+    ]
+
+
+def _standing(given: LocalApproval | None) -> Iterator[tuple[str, str]]:
     if given is not None:
-        numbers = f"{given.low} to {given.high} {given.unit}" if given.low is not None else "yes"
-        yield "Approved here", numbers
-        yield "Approved on", timezone.localdate(given.approved_at)
+        if given.low is not None and given.high is not None:
+            yield "Approved here", span(given.low, given.high, given.unit)
+        yield "Approved on", clinical_date(given.approved_at)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -16,7 +16,7 @@ from dosing.rules.cases import Exercised
 from dosing.rules.engine.rows import CitationRow, FindingRow, InteractionRow, Origin, Row
 from dosing.rules.engine.rulebook import RuleBook as EngineBook
 from dosing.rules.functions import Function, raised_by
-from dosing.rules.loading import engine_book
+from dosing.rules.loading import engine_book, engine_row
 from dosing.rules.models import TABLES, RuleBook
 from dosing.rules.protocol import CODES, Section, Statement, protocol
 from dosing.rules.selectors import (
@@ -429,7 +429,7 @@ def _editions(stored: RuleBook, table: str, code: str) -> Iterator[Edition]:
         elif before is None:
             first = number == 0 and len(newest) > EARLIER_BOOKS
             editions.append(Edition(book=each, state="There already." if first else "Put in."))
-        elif differences := tuple(_differences(before, now)):
+        elif differences := tuple(words.differences(before, now)):
             editions.append(Edition(book=each, state="Changed.", differences=differences))
         else:
             editions.append(Edition(book=each, state="As before."))
@@ -444,12 +444,9 @@ def _hands(stored: RuleBook, table: str, code: str) -> Iterator[dict[str, Any]]:
     """
     kept = list(TABLES[table].history.filter(book_id=stored.pk, code=code).order_by("history_id"))
     hands = []
-    before: dict[str, str] = {}
+    before: Row | None = None
     for version in kept:
-        now = {
-            each.name: _plain(getattr(version, each.name))
-            for each in fields(TABLES[table].engine_row)
-        }
+        now = engine_row(version.instance)
         hands.append(
             {
                 "at": version.history_date,
@@ -458,11 +455,9 @@ def _hands(stored: RuleBook, table: str, code: str) -> Iterator[dict[str, Any]]:
                 "reason": version.history_change_reason,
                 "channel": version.history_channel,
                 "act": _ACTS[version.history_type],
-                "changes": [
-                    (words.words(name), _said(name, before[name]), _said(name, value))
-                    for name, value in now.items()
-                    if version.history_type == "~" and before.get(name, value) != value
-                ],
+                "changes": list(words.differences(before, now))
+                if before and version.history_type == "~"
+                else [],
             }
         )
         before = now
@@ -482,31 +477,4 @@ _ACTS = {"+": "Put in", "~": "Changed", "-": "Taken out"}
 def _stood_in(source: RuleBook, table: str, version: Any) -> bool:
     """Whether the row stands in this book just as this version of it was written."""
     row = TABLES[table].objects.filter(book=source, code=version.code).first()
-    names = [each.name for each in fields(TABLES[table].engine_row)]
-    return row is not None and all(
-        _plain(getattr(row, name)) == _plain(getattr(version, name)) for name in names
-    )
-
-
-def _differences(before: Row, now: Row) -> Iterator[tuple[str, str, str]]:
-    """Each field that two editions of a row do not share: its name, old and new."""
-    for each in fields(now):
-        old, new = getattr(before, each.name), getattr(now, each.name)
-        if old != new:
-            old_said, new_said = _said(each.name, _plain(old)), _said(each.name, _plain(new))
-            yield words.words(each.name), old_said, new_said
-
-
-def _said(name: str, text: str) -> str:
-    """A value of a field in the words of the pages, where it is a code."""
-    return words.words(text) if name in ("severity", "origin") else text
-
-
-def _plain(value: object) -> str:
-    if value is None or value in ("", ()):
-        return "empty"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value))
-    return str(getattr(value, "name", value))
+    return row is not None and engine_row(row) == engine_row(version.instance)

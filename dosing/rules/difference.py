@@ -1,22 +1,13 @@
-"""What one rule book says otherwise than another: table by table, row by row, field by field."""
+"""What one rule book says otherwise than another: table by table, row by row."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from dosing.rules.engine.rows import ContraindicationRow, DrugClass, DrugClassRow, Row, VaccineRow
 from dosing.rules.engine.rulebook import RuleBook
 
 REMOVED_CONTRAINDICATION = "removed contraindication"
 LOWERED_SEVERITY = "lowered severity"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FieldChange:
-    """One field of a row that both books have, as the engine reads it in each."""
-
-    name: str
-    old: object
-    new: object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +20,6 @@ class RowChange:
     code: str
     old: Row | None
     new: Row | None
-    fields: tuple[FieldChange, ...] = ()
     flags: tuple[str, ...] = ()
 
 
@@ -72,7 +62,6 @@ def diff(old: RuleBook, new: RuleBook) -> tuple[TableChange, ...]:
                     code=code,
                     old=row,
                     new=after[code],
-                    fields=tuple(_changed(row, after[code])),
                     flags=tuple(_flags(row, after[code])),
                 )
                 for code, row in before.items()
@@ -82,13 +71,6 @@ def diff(old: RuleBook, new: RuleBook) -> tuple[TableChange, ...]:
         if change.rows:
             found.append(change)
     return tuple(found)
-
-
-def _changed(old: Row, new: Row) -> Iterator[FieldChange]:
-    for each in fields(old):
-        before, after = getattr(old, each.name), getattr(new, each.name)
-        if before != after:
-            yield FieldChange(name=each.name, old=before, new=after)
 
 
 def _flags(old: Row, new: Row | None) -> Iterator[str]:

@@ -12,14 +12,20 @@ from dosing.rules import toml_book
 from dosing.rules.engine import rows, rulebook
 from dosing.rules.models import PARTED_BY, TABLES, RuleBook, RuleRow
 from tacroweb.numbers import format_decimal
+from tacroweb.refusals import Refusal
+
+
+class NoRuleBook(Refusal, ValueError):
+    """Stored rows that contradict one another so that they are no book. Only those of a draft."""
+
+    code = "no_rule_book"
 
 
 def engine_book(row: RuleBook) -> rulebook.RuleBook:
     """The engine's book of a stored one: the same object while version and SHA-256 are the same.
 
     `row.text` may be deferred: it is fetched only for a book without rows, one of an earlier
-    release. A draft has no digest and is read anew each time. Raises `ValueError` for rows that
-    contradict one another, which only those of a draft can.
+    release. A draft has no digest and is read anew each time. Raises `NoRuleBook`.
     """
     return _settled(row.version, row.sha256) if row.sha256 else stored_book(row)
 
@@ -30,11 +36,17 @@ def _settled(version: str, sha256: str) -> rulebook.RuleBook:
 
 
 def stored_book(row: RuleBook) -> rulebook.RuleBook:
-    """The book as it is stored at this moment: one query a table. Raises `ValueError`."""
-    tables = {name: _read(model, row) for name, model in TABLES.items()}
-    if row.sha256 and not any(tables.values()):
-        return toml_book.read(row.text)
-    return rulebook.RuleBook(version=row.version, title=row.title, **tables)
+    """The book as it is stored at this moment: one query a table. Raises `NoRuleBook`."""
+    try:
+        tables = {name: _read(model, row) for name, model in TABLES.items()}
+        if row.sha256 and not any(tables.values()):
+            return toml_book.read(row.text)
+        return rulebook.RuleBook(version=row.version, title=row.title, **tables)
+    except ValueError as error:
+        raise NoRuleBook(
+            f"The rows of rule book {row.version} contradict one another: {error}. Mend that row "
+            "in the back office, or discard the draft."
+        ) from error
 
 
 def engine_row(stored: RuleRow) -> rows.Row:

@@ -51,7 +51,8 @@ def published_book() -> rulebook.RuleBook:
 
 
 def book_version(version: str) -> rulebook.RuleBook:
-    """The book of this version, whatever its status. Raises `RuleBook.DoesNotExist`."""
+    """The book of this version, whatever its status. Raises `RuleBook.DoesNotExist` and, for a
+    draft, `NoRuleBook`."""
     return engine_book(RuleBook.objects.defer("text").get(version=version))
 
 
@@ -70,7 +71,7 @@ def newest_versions(model: type[RuleRow], book: RuleBook) -> dict[int, int]:
 def lint_of(book: RuleBook, *, at: datetime) -> tuple[LintFinding, ...]:
     """What the linter says of a book as it stands, beside the one in force.
 
-    Raises `ValueError` for rows that contradict one another so that they are no book.
+    Raises `NoRuleBook` for rows that contradict one another.
     """
     in_force = RuleBook.objects.filter(status=RuleBookStatus.PUBLISHED).exclude(pk=book.pk).first()
     return lint(

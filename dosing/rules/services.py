@@ -18,7 +18,7 @@ from dosing.rules import toml_book
 from dosing.rules.engine import rows, rulebook
 from dosing.rules.engine.quantities import shown
 from dosing.rules.linter import Level, LintFinding
-from dosing.rules.loading import engine_book, model_rows, stored_book
+from dosing.rules.loading import NoRuleBook, engine_book, model_rows, stored_book
 from dosing.rules.models import (
     OPEN,
     LintAnswer,
@@ -248,7 +248,7 @@ def return_to_draft(*, book: RuleBook, by: Signature) -> RuleBook:
     """Open the rows of a book in review again. Raises `ValidationError` without a reason and
     `BookNotPublishable` for a book that is not in review."""
     _for_all(by)
-    book = _in_review(_locked_books()[book.pk])
+    book = _in_review(locked_books()[book.pk])
     book.status, book.text, book.sha256 = RuleBookStatus.DRAFT, "", ""
     book.sign(by).save()
     return book
@@ -277,7 +277,7 @@ def publish_book(*, book: RuleBook, at: datetime, by: Signature) -> RuleBook:
     """
     _for_all(by)
     # Every book is locked: of two who publish at once, the second waits and sees the first.
-    stored = _in_review(_locked_books()[book.pk])
+    stored = _in_review(locked_books()[book.pk])
     _check_approver(stored, at=at, by=by)
     _check_sound(stored, at=at)
     _put_in_force(stored, at=at, by=by)
@@ -375,7 +375,7 @@ def _for_all(by: Signature) -> None:
     _need_reason(by)
 
 
-def _locked_books() -> dict[int, RuleBook]:
+def locked_books() -> dict[int, RuleBook]:
     """Every book, locked until commit, as they stand once nobody else holds them.
 
     Asked for anew: whoever waited for the locks does not see in the same query what was added
@@ -409,7 +409,7 @@ def _in_review(stored: RuleBook) -> RuleBook:
 
 def _draft_from(source: RuleBook, *, title: str, at: datetime, by: Signature) -> RuleBook:
     _for_all(by)
-    books = _locked_books().values()
+    books = locked_books().values()
     for waiting in books:
         if waiting.status in OPEN:
             raise DraftOpen(
@@ -488,8 +488,8 @@ def _check_sound(book: RuleBook, *, at: datetime) -> None:
     """Raises `BookNotSound` for what the linter finds and nobody has given a reason for."""
     try:
         found = lint_of(book, at=at)
-    except ValueError as error:
-        raise BookNotSound(f"Its rows are no rule book: {error}.") from error
+    except NoRuleBook as error:
+        raise BookNotSound(error.message) from error
     if errors := [each for each in found if each.level is Level.ERROR]:
         raise BookNotSound(_listed(errors, "error must be mended", "errors must be mended"))
     if unanswered := without_answer(found, book=book):

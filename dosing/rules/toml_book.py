@@ -35,7 +35,7 @@ def read(text: str) -> RuleBook:
     """
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"not TOML: {error}") from error
     hints = get_type_hints(RuleBook)
     known = {each.name for each in fields(RuleBook) if each.init}

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from datetime import date
 from decimal import Decimal
 from enum import Enum
 
@@ -13,8 +14,9 @@ from dosing.rules.engine.rulebook import RuleBook
 from patients.vocabulary import vocabulary
 from tacroweb.numbers import format_decimal
 from tacroweb.templatetags.components import ORIGINS, SEVERITIES
-from tacroweb.templatetags.quantities import printed_unit
+from tacroweb.templatetags.quantities import clinical_date, printed_unit
 
+EMPTY = "empty"
 NO_NUMBER = "No number until a clinic approves one"
 COMMON = frozenset(each.name for each in fields(rows.Row))
 _UNITS = {
@@ -286,6 +288,41 @@ def stretch(row: rows.BoundedRow) -> str:
 def told(row: rows.Row) -> tuple[Told, ...]:
     """Every field of a row beside those that all rows have, in words."""
     return tuple(_told(row))
+
+
+def differences(old: rows.Row, new: rows.Row) -> Iterator[tuple[str, str, str]]:
+    """What two editions of a row say otherwise: its label, old and new, "empty" where nothing is.
+
+    A field whose difference no label shows stands under its own name: nothing is hidden.
+    """
+    before = {each.label: each.text for each in told(old)}
+    after = {each.label: each.text for each in told(new)}
+    found = [
+        (label, before.get(label) or EMPTY, after.get(label) or EMPTY)
+        for label in dict.fromkeys((*before, *after))
+        if before.get(label) != after.get(label)
+    ]
+    yield from found
+    for each in fields(new):
+        was, now = getattr(old, each.name), getattr(new, each.name)
+        if was != now and (each.name in COMMON or not found):
+            yield words(each.name), _one(was), _one(now)
+
+
+def _one(value: object) -> str:
+    """One field's value as a person reads it."""
+    match value:
+        case None | "" | ():
+            return EMPTY
+        case bool():
+            return "yes" if value else "no"
+        case tuple():
+            return ", ".join(map(str, value))
+        case date():
+            return clinical_date(value)
+        case Enum():
+            return words(value)
+    return str(value)
 
 
 def _told(row: rows.Row) -> Iterator[Told]:

@@ -229,7 +229,8 @@ class SignedIn(permissions.BasePermission):
 class DeclaredPermission(permissions.BasePermission):
     """Deny by default: a view names its permission for each action in `permissions_for`.
 
-    `permissions_for = {"list": Permission.READ_PATIENTS, …}`; an action not named is denied.
+    `permissions_for = {"list": Permission.READ_PATIENTS, …}`; where one of several is enough, they
+    stand in a tuple. An action not named is denied.
     """
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
@@ -240,11 +241,13 @@ class DeclaredPermission(permissions.BasePermission):
         action = getattr(view, "action", None)
         if action is None and hasattr(view, "action_map"):
             return True  # no action for this method: nothing is called, the answer is 405
-        needed: dict[str | None, Permission] = getattr(view, "permissions_for", {})
-        permission = needed.get(action)
-        if permission is None:
-            return False
-        if not access.can(permission):
-            self.message = f"You may not {permission.value} with this account or token."
-            return False
-        return True
+        needed: dict[str | None, Permission | tuple[Permission, ...]]
+        needed = getattr(view, "permissions_for", {})
+        named = needed.get(action, ())
+        enough = (named,) if isinstance(named, Permission) else named
+        if any(map(access.can, enough)):
+            return True
+        if enough:
+            words = " or ".join(permission.value for permission in enough)
+            self.message = f"You may not {words} with this account or token."
+        return False

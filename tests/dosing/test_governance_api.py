@@ -3,7 +3,8 @@
 import pytest
 from django.test import Client
 
-from dosing.rules.models import RuleBook
+from dosing.rules.models import Number, RuleBook
+from dosing.rules.services import edit_row
 from tacroweb.accounts.models import Clinic, User
 from tacroweb.accounts.roles import Role
 from tests.dosing.test_governance_pages import (
@@ -13,7 +14,7 @@ from tests.dosing.test_governance_pages import (
     signed_in,
     with_a_quarter,
 )
-from tests.factories import PASSWORD, a_clinic, a_person
+from tests.factories import PASSWORD, a_clinic, a_person, for_all
 
 BOOKS = "/api/v1/rule-books/"
 
@@ -69,16 +70,21 @@ def test_a_change_is_weighed_and_approved_by_another(clinic: Clinic, editor: Use
     approver = signed_in(a_person(clinic, Role.RULE_APPROVER))
     changes = approver.get(f"{BOOKS}{book.version}/changes/").json()
     said = {change["field"]: (change["old"], change["new"]) for change in changes}
-    assert said["Denominator"] == ("3", "4")
-    assert set(said) == {"Denominator", "Origin", "Source"}
+    assert ["1/3" in said["Dose"][0], "1/4" in said["Dose"][1]] == [True, True]
+    assert set(said) == {"Dose", "Origin", "Source"}
     for warned in approver.get(f"{BOOKS}{book.version}/lint/").json():
         assert (warned["level"], warned["accepted"]) == ("WARNING", "Agreed by the committee")
     signed = {"reason": "Agreed", "password": PASSWORD}
     assert post(approver, f"{book.version}/approve/", **signed)[1]["code"] == "impact_not_seen"
     computed(book)
     weighed = approver.get(f"{BOOKS}{book.version}/impact/").json()
-    assert (weighed["done"], weighed["elsewhere"], weighed["up_to_date"]) == (1, 0, True)
-    assert weighed["patients_differing"][0]["new"]["proposal"]["total_daily_mg"] == "1.5"
+    assert (weighed["done"], weighed["own"], weighed["elsewhere"]) == (1, 1, 0)
+    assert (weighed["up_to_date"], weighed["failed"], weighed["cut_short"]) == (True, 0, "")
+    listed = approver.get(f"{BOOKS}{book.version}/impact/patients/").json()
+    assert listed["results"][0]["new"]["proposal"]["total_daily_mg"] == "1.5"
+    assert listed["results"][0]["failure"] == ""
+    reading = signed_in(a_person(clinic, Role.AUDITOR))
+    assert reading.get(f"{BOOKS}{book.version}/impact/patients/").json()["results"] == []
     wrong = post(approver, f"{book.version}/approve/", reason="Agreed", password="no")
     assert wrong[0] == 400
     editing = signed_in(editor)
@@ -91,6 +97,31 @@ def test_a_book_in_review_is_given_back(clinic: Clinic, editor: User) -> None:
     book = in_review(with_a_quarter(editor), editor)
     approver = signed_in(a_person(clinic, Role.RULE_APPROVER))
     assert post(approver, f"{book.version}/give-back/", reason="One third")[1]["status"] == "DRAFT"
+
+
+def test_who_decides_may_ask_for_the_impact_and_who_edited_takes_it_back(
+    clinic: Clinic, editor: User
+) -> None:
+    """The same as on the page."""
+    book = in_review(with_a_quarter(editor), editor)
+    approver = signed_in(a_person(clinic, Role.RULE_APPROVER))
+    assert post(approver, f"{book.version}/impact/")[0] == 202
+    back = post(signed_in(editor), f"{book.version}/give-back/", reason="One more number")
+    assert back[1]["status"] == "DRAFT"
+
+
+def test_a_draft_that_contradicts_itself_is_told_as_such(clinic: Clinic, editor: User) -> None:
+    book = with_a_quarter(editor)
+    row = Number.objects.get(book=book, code="MAX-MG-PER-DAY")
+    row.enabled = False
+    edit_row(row=row, by=for_all(editor))
+    client = signed_in(editor)
+    for path in ("", "lint/", "changes/"):
+        answer = client.get(f"{BOOKS}{book.version}/{path}")
+        assert (answer.status_code, answer.json()["code"]) == (409, "no_rule_book"), path
+    assert post(client, f"{book.version}/impact/")[1]["code"] == "no_rule_book"
+    assert post(client, f"{book.version}/submit/", reason="why")[1]["code"] == "book_not_sound"
+    assert client.get(BOOKS).status_code == 200
 
 
 def test_a_reader_takes_no_step(clinic: Clinic, editor: User) -> None:

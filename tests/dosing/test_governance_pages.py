@@ -5,12 +5,14 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
 from dosing.governance.impact import (
     UNFIT,
     ImpactNotSeen,
+    ImpactSettled,
     approve_book,
     continue_impact,
     newest_impact,
@@ -21,7 +23,14 @@ from dosing.governance.impact import (
 from dosing.models import ImpactRun
 from dosing.rules.models import Interaction, LocalApproval, Number, RuleBook
 from dosing.rules.selectors import lint_of
-from dosing.rules.services import answer_warning, draft_book, edit_row, submit_for_review
+from dosing.rules.services import (
+    BookNotPublishable,
+    answer_warning,
+    discard_draft,
+    draft_book,
+    edit_row,
+    submit_for_review,
+)
 from patients.models import Patient
 from tacroweb.accounts.models import Clinic, User
 from tacroweb.accounts.roles import Role
@@ -99,7 +108,7 @@ def test_the_impact_names_who_would_get_another_advice_with_old_and_new(
     patient = on_voriconazole(clinic)
     unmoved = a_patient(clinic)
     run = computed(with_a_quarter(editor))
-    assert (run.patients, run.done, run.failures) == (1, 1, "")
+    assert (run.patients, run.done, run.cut_short) == (1, 1, "")
     [difference] = run.differences.all()
     assert difference.patient == patient != unmoved
     assert difference.clinic == clinic
@@ -125,14 +134,20 @@ def test_who_only_reads_the_rules_sees_how_many_and_no_names(clinic: Clinic, edi
 
 def test_a_book_that_cannot_be_applied_is_not_approved(clinic: Clinic, editor: User) -> None:
     """Whatever the linter overlooks, the impact finds: it says why and bars the approval."""
-    on_voriconazole(clinic)
+    patient = on_voriconazole(clinic)
     book = with_a_quarter(editor)
     book = in_review(book, editor)
     run = computed(book)
-    ImpactRun.objects.filter(pk=run.pk).update(failures=f"patient 1: {UNFIT} year -7974\n")
+    run.differences.update(failure=f"{UNFIT} year -7974", text="")
     approver = a_person(clinic, Role.RULE_APPROVER)
     page = signed_in(approver).get(IMPACT).content.decode()
     assert "year -7974" in page
+    assert str(patient) in page
+    assert "1 patient: those of your clinic stand first" in page
+    elsewhere = a_person(a_clinic("South"), Role.RULE_APPROVER)
+    page = signed_in(elsewhere).get(IMPACT).content.decode()
+    assert "1 patient: those of your clinic stand first" in page
+    assert str(patient) not in page
     with pytest.raises(ImpactNotSeen, match="cannot be assessed under this rule book"):
         approve_book(book=book, at=timezone.now(), by=for_all(approver, "Agreed"))
     book.refresh_from_db()
@@ -149,7 +164,7 @@ def test_a_number_with_which_nothing_can_be_computed_is_a_failure_of_the_book(
     edit_row(row=row, by=for_all(editor))
     run = computed(book)
     assert run.done == run.patients == 1
-    assert UNFIT in run.failures
+    assert [each.failure[: len(UNFIT)] for each in run.differences.all()] == [UNFIT]
 
 
 def test_who_gets_the_same_advice_is_not_listed(clinic: Clinic, editor: User) -> None:
@@ -176,9 +191,64 @@ def test_an_edit_meanwhile_ends_the_run_and_says_so(clinic: Clinic, editor: User
     continue_impact(run.pk, at=timezone.now())
     run.refresh_from_db()
     assert run.finished_at is not None
-    assert "edited meanwhile" in run.failures
+    assert "edited meanwhile" in run.cut_short
     assert run.done == 0
     assert seen_impact(book) is None
+    page = signed_in(editor).get(IMPACT).content.decode()
+    assert "edited meanwhile" in page
+    assert "0 patients" not in page
+    row.denominator = 4  # as it was: what was cut short is still nothing that anybody has seen
+    edit_row(row=row, by=for_all(editor))
+    assert seen_impact(book) is None
+
+
+def test_a_run_of_a_book_that_was_decided_meanwhile_ends(clinic: Clinic, editor: User) -> None:
+    on_voriconazole(clinic)
+    book = with_a_quarter(editor)
+    run = start_impact(book=book, at=timezone.now(), asked_by="A test")
+    discard_draft(book=book, at=timezone.now(), by=for_all(editor))
+    assert not continue_impact(run.pk, at=timezone.now())
+    run.refresh_from_db()
+    assert run.cut_short == "The rule book was retired meanwhile."
+    assert not run.differences.exists()
+
+
+def test_the_impact_of_a_book_in_force_stays_as_it_was_approved(
+    clinic: Clinic, editor: User, approver: User
+) -> None:
+    book = in_review(with_a_quarter(editor), editor)
+    run = computed(book)
+    approve_book(book=book, at=timezone.now(), by=for_all(approver))
+    book.refresh_from_db()
+    with pytest.raises(ImpactSettled):
+        start_impact(book=book, at=timezone.now(), asked_by="A test")
+    assert newest_impact(book) == run
+
+
+def test_the_second_of_two_who_approve_hears_that_it_is_in_force(
+    clinic: Clinic, editor: User, approver: User
+) -> None:
+    at = timezone.now()
+    book = in_review(with_a_quarter(editor), editor)
+    computed(book)
+    late = RuleBook.objects.get(pk=book.pk)  # the page that the second still has before them
+    approve_book(book=book, at=at, by=for_all(approver))
+    with pytest.raises(BookNotPublishable, match="published already"):
+        approve_book(book=late, at=at, by=for_all(a_person(clinic, Role.RULE_APPROVER)))
+
+
+def test_a_long_impact_is_read_in_pages(
+    clinic: Clinic, editor: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patients = {on_voriconazole(clinic) for _ in range(3)}
+    computed(with_a_quarter(editor))
+    monkeypatch.setattr("dosing.governance.views.SHOWN_PATIENTS", 2)
+    client = signed_in(editor)
+    pages = [client.get(f"{WORKBENCH}?page={page}") for page in (1, 2)]
+    shown = [[each["patient"] for each in page.context["named"]] for page in pages]
+    assert [len(each) for each in shown] == [2, 1]
+    assert {*shown[0], *shown[1]} == patients
+    assert "3 patients would get other advice" in pages[1].content.decode()
 
 
 def test_a_run_that_nobody_is_at_is_found_again(clinic: Clinic, editor: User) -> None:
@@ -220,7 +290,7 @@ def test_a_change_goes_its_whole_way_through_the_pages(
     edit_row(row=row, by=for_all(editor, "One quarter is enough"))
 
     page = editing.get(WORKBENCH).content.decode()
-    assert "Denominator" in page
+    assert "1/4 of the dose" in page
     assert "Compute the impact" in page
     for found in _warnings(editing):
         accepted = {"act": "accept", "finding": found["key"], f"{found['key'][:12]}-reason": "Seen"}
@@ -297,6 +367,61 @@ def test_the_progress_is_asked_for_until_the_end(clinic: Clinic, editor: User) -
     assert newest_impact(book) == run
 
 
+# A draft that contradicts itself
+
+
+@pytest.fixture
+def contradictory(editor: User) -> RuleBook:
+    """A draft that lacks a number without which nothing can be assessed."""
+    book = draft_book(at=timezone.now(), by=for_all(editor))
+    row = Number.objects.get(book=book, code="MAX-MG-PER-DAY")
+    row.enabled = False
+    edit_row(row=row, by=for_all(editor))
+    return book
+
+
+WRONG = "numbers: MAX-MG-PER-DAY is missing or not enabled"
+
+
+def test_a_draft_that_contradicts_itself_says_so_and_can_be_given_up(
+    contradictory: RuleBook, editor: User
+) -> None:
+    client = signed_in(editor)
+    page = client.get(WORKBENCH).content.decode()
+    assert WRONG in page
+    assert "cannot be compared" in page
+    for act in ("impact", "accept", "submit"):
+        told = client.post(WORKBENCH, {"act": act, "submit-reason": "Why"}, follow=True)
+        assert told.status_code == 200
+        assert WRONG in told.content.decode()
+    assert not ImpactRun.objects.exists()
+    tried = client.post(
+        "/rules/change/try/", {"act": "assess", "example": "voriconazole-started"}
+    ).context["answers"]
+    assert tried[0]["proposal"]["total_daily_mg"] == "1.0"
+    assert WRONG in tried[1]["unreadable"]
+    assert client.post(WORKBENCH, {"act": "discard", "discard-reason": "No"}).status_code == 302
+
+
+def test_a_run_ends_when_its_draft_comes_to_contradict_itself(clinic: Clinic, editor: User) -> None:
+    book = with_a_quarter(editor)
+    run = start_impact(book=book, at=timezone.now(), asked_by="A test")
+    row = Number.objects.get(book=book, code="MAX-MG-PER-DAY")
+    row.enabled = False
+    edit_row(row=row, by=for_all(editor))
+    assert not continue_impact(run.pk, at=timezone.now())
+    run.refresh_from_db()
+    assert "edited meanwhile" in run.cut_short
+
+
+@pytest.mark.parametrize("name", ["lint_rules", "traceability", "assess_case"])
+def test_a_command_says_why_such_a_draft_cannot_be_read(contradictory: RuleBook, name: str) -> None:
+    files = [str(ROOT / "tests/cases/voriconazole-started.json")] if name == "assess_case" else []
+    with pytest.raises(CommandError, match=WRONG) as refused:
+        call_command(name, *files, "--book", contradictory.version)
+    assert refused.value.returncode == 2
+
+
 # A case
 
 
@@ -330,10 +455,17 @@ def test_a_clinic_gives_the_number_that_the_book_leaves_blank(
     client = signed_in(approver)
     address = "/rules/approvals/RENAL-TARGET-R1/"
     assert "Needs local approval" in client.get("/rules/approvals/").content.decode()
-    wrong = client.post(address, {"act": "approve", "low": "7", "high": "5", "reason": "Board"})
-    assert wrong.status_code == 422
+    given = {
+        "act": "approve",
+        "low": "5",
+        "high": "7",
+        "reason": "Board of 3 March",
+        "password": PASSWORD,
+    }
+    for wrong in ({"low": "7", "high": "5"}, {"low": ""}, {"password": "no"}, {"reason": ""}):
+        assert client.post(address, given | wrong).status_code == 422, wrong
+    assert client.post(address, given | {"act": "else"}).status_code == 404
     assert not LocalApproval.objects.exists()
-    given = {"act": "approve", "low": "5", "high": "7", "reason": "Board of 3 March"}
     assert client.post(address, given).status_code == 302
     approval = LocalApproval.objects.get(clinic=clinic, ended_at=None)
     assert (approval.row_code, str(approval.low), approval.unit) == (
@@ -343,9 +475,19 @@ def test_a_clinic_gives_the_number_that_the_book_leaves_blank(
     )
     page = client.get("/rules/approvals/").content.decode()
     assert "5 to 7 ng/mL" in page
+    assert "5 to 7 ng/mL" in client.get(address).content.decode()
     assert client.post(address, {"act": "withdraw"}).status_code == 422
-    assert client.post(address, {"act": "withdraw", "reason": "Too low"}).status_code == 302
+    end = {"act": "withdraw", "withdraw-reason": "Too low", "withdraw-password": PASSWORD}
+    assert client.post(address, end | {"withdraw-password": "no"}).status_code == 422
+    assert client.post(address, end).status_code == 302
+    again = client.post(address, end, follow=True).content.decode()
+    assert "Nothing of RENAL-TARGET-R1 is approved" in again
     assert not LocalApproval.objects.filter(ended_at=None).exists()
+
+
+def test_a_code_of_two_tables_is_decided_with_both_rows_in_sight(approver: User) -> None:
+    page = signed_in(approver).get("/rules/approvals/HEART-HIGH-TROUGHS/")
+    assert [each["title"] for each in page.context["rows"]] == ["Findings", "Numbers"]
 
 
 def test_only_an_approver_decides_for_the_clinic(editor: User) -> None:

@@ -1,7 +1,11 @@
 """What a reviewer is shown of a draft: each row and field that differs, and what is let go."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from datetime import date, timedelta
 from decimal import Decimal
+from enum import Enum
+
+import pytest
 
 from dosing.rules.difference import LOWERED_SEVERITY, REMOVED_CONTRAINDICATION, diff
 from dosing.rules.engine.rows import (
@@ -12,6 +16,8 @@ from dosing.rules.engine.rows import (
     Severity,
     VaccineRow,
 )
+from dosing.rules.models import TABLES
+from dosing.rules.words import differences
 from tests.engine.given import book
 
 OWN = {"statements": ("S73",), "origin": Origin.SEED, "source": "For the test."}
@@ -26,7 +32,7 @@ def test_equal_books_do_not_differ_whatever_the_order_of_their_rows() -> None:
     assert diff(book(), replace(book(), version="2027-01", title="Another")) == ()
 
 
-def test_a_changed_row_is_told_field_by_field() -> None:
+def test_a_changed_row_is_told_field_by_field_in_words() -> None:
     old = book()
     row = next(row for row in old.numbers if row.code == "MAX-MG-PER-DAY")
     new = replace(row, value=Decimal(12), source="Another sentence.")
@@ -35,10 +41,48 @@ def test_a_changed_row_is_told_field_by_field() -> None:
     assert (table.table, table.added, table.removed) == ("numbers", (), ())
     (change,) = table.changed
     assert (change.code, change.old, change.new, change.flags) == (row.code, row, new, ())
-    assert [(each.name, each.old, each.new) for each in change.fields] == [
-        ("source", row.source, "Another sentence."),
-        ("value", row.value, Decimal(12)),
+    assert list(differences(row, new)) == [
+        ("Value", "10 mg/day", "12 mg/day"),
+        ("Source", row.source, "Another sentence."),
     ]
+
+
+def test_a_share_is_told_as_a_share() -> None:
+    row = next(row for row in book().interactions if row.numerator == 1 and row.denominator == 3)
+    [(label, old, new)] = differences(row, replace(row, denominator=4))
+    assert label == "Dose"
+    assert "1/3 of the dose" in old
+    assert "1/4 of the dose" in new
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_no_difference_of_a_row_goes_untold(table: str) -> None:
+    """Whatever field differs, whoever weighs the change reads it."""
+    for row in book().tables()[table][:20]:
+        for each in fields(row):
+            if each.name != "code":
+                changed = replace(row, **{each.name: _another(getattr(row, each.name), each.type)})
+                said = list(differences(row, changed))
+                assert said, f"{row.code}: {each.name}"
+                assert all(old != new for _, old, new in said), f"{row.code}: {each.name}"
+
+
+def _another(value: object, kind: object) -> object:
+    match value:
+        case bool():
+            return not value
+        case Enum():
+            return next(each for each in type(value) if each is not value)
+        case int() | Decimal():
+            return value + 1
+        case str():
+            return f"{value} otherwise"
+        case tuple():
+            return (*value, "otherwise")
+        case date():
+            return value + timedelta(days=1)
+    given = {"Decimal": Decimal(7), "int": 7, "date": date(2026, 1, 2)}
+    return next(made for name, made in given.items() if name in str(kind))
 
 
 def test_added_and_removed_rows_are_told_apart() -> None:

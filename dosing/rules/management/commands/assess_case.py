@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from dosing.rules import casefile, toml_book
 from dosing.rules.engine.assess import assess
 from dosing.rules.engine.rulebook import RuleBook
+from tacroweb.refusals import Refusal
 
 
 class Command(BaseCommand):
@@ -59,7 +60,7 @@ def _book(version: str | None, toml: str | None) -> RuleBook:
 
     try:
         return selectors.published_book() if version is None else selectors.book_version(version)
-    except selectors.NoPublishedBook as error:
+    except Refusal as error:
         raise CommandError(str(error), returncode=2) from error
     except models.RuleBook.DoesNotExist as error:
         raise CommandError(f"There is no rule book {version}.", returncode=2) from error

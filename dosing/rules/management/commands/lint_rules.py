@@ -10,6 +10,7 @@ from django.utils import timezone
 from dosing.rules import toml_book
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.linter import Level, lint
+from tacroweb.refusals import Refusal
 
 
 class Command(BaseCommand):
@@ -79,6 +80,8 @@ def _stored(version: str) -> tuple[RuleBook, RuleBook | None]:
         book = selectors.book_version(version)
     except models.RuleBook.DoesNotExist as error:
         raise CommandError(f"There is no rule book {version}.", returncode=2) from error
+    except Refusal as error:
+        raise CommandError(str(error), returncode=2) from error
     try:
         published = selectors.published_book()
     except selectors.NoPublishedBook:

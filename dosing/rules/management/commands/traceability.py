@@ -9,6 +9,7 @@ from dosing.rules import cases, toml_book
 from dosing.rules.engine.rulebook import RuleBook
 from dosing.rules.protocol import protocol
 from dosing.rules.traceability import report, traces
+from tacroweb.refusals import Refusal
 
 
 class Command(BaseCommand):
@@ -67,7 +68,7 @@ def _stored(version: str | None) -> RuleBook:
 
     try:
         return selectors.published_book() if version is None else selectors.book_version(version)
-    except selectors.NoPublishedBook as error:
+    except Refusal as error:
         raise CommandError(str(error), returncode=2) from error
     except models.RuleBook.DoesNotExist as error:
         raise CommandError(f"There is no rule book {version}.", returncode=2) from error
