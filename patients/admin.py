@@ -100,7 +100,7 @@ class DrugAdmin(VocabularyAdmin):
 
     form = DrugForm
     resource = table_resource(DrugResource, Drug, DrugForm.Meta.fields, ("generic_name",))
-    fields = (*DrugForm.Meta.fields, "reason", "seen")
+    fields = DrugForm.Meta.fields
     list_display = ("generic_name", "aliases", "atc_codes", "rxcui", "codes_verified")
     list_filter = ("codes_verified", Combination)
     search_fields = ("generic_name", "aliases", "ingredients", "atc_codes", "rxcui")
@@ -153,7 +153,7 @@ class AnalyteAdmin(VocabularyAdmin):
         "name", "key", "loinc", "canonical_unit", *map(plain, LIMITS), "limits_approved",
     )  # fmt: skip
     search_fields = ("name", "key", "loinc")
-    fields = ("key", "canonical_unit", "accepted", *AnalyteForm.Meta.fields, "reason", "seen")
+    fields = ("key", "canonical_unit", "accepted", *AnalyteForm.Meta.fields)
     readonly_fields = ("key", "canonical_unit", "accepted")
 
     @admin.display(description="accepted units")

@@ -53,7 +53,7 @@ from dosing.rules.selectors import newest_version
 from dosing.rules.services import add_row, edit_row, remove_row
 from tacroweb.accounts.access import access_of
 from tacroweb.accounts.roles import Permission
-from tacroweb.accounts.tables import HistoryAdmin, TableAdmin
+from tacroweb.accounts.tables import HistoryAdmin, TableAdmin, plain_numbers
 from tacroweb.audit.ledger import open_act
 from tacroweb.audit.signature import Signature
 from tacroweb.fields import show_error
@@ -178,6 +178,11 @@ class BesideInline(admin.options.InlineModelAdmin):  # type: ignore[type-arg]
 
     has_delete_permission = has_add_permission
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        if self.has_change_permission(request, obj):
+            return self.fields
+        return list(plain_numbers(self.fields or (), self.model))
+
 
 def _inline(beside: Beside, rows: "RuleRowAdmin") -> type[BesideInline]:
     stacked = "admin/edit_inline/stacked.html"
@@ -204,7 +209,6 @@ class RuleRowAdmin(TableAdmin):
     permission, reading = Permission.EDIT_RULES, Permission.READ_RULES
     import_act = "Rule rows imported"
     import_export_change_list_template = "admin/table_list.html"
-    change_form_template = "admin/table_form.html"
     form = ReasonedRowForm
     save_as = False
     show_full_result_count = False
@@ -278,11 +282,12 @@ class RuleRowAdmin(TableAdmin):
             own += ENDS
         elif "low" in self.own:
             own.append(("low", "high"))
-        return (
+        fieldsets = (
             (None, {"fields": ("code", *own)}),
             ("Where it comes from", {"fields": ORIGIN}),
             ("Whether it acts", {"fields": STANDING}),
-        )  # the reason stands last, after the rows beside it
+        )  # the reason stands last, with the buttons
+        return self.readable(request, obj, fieldsets)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("code",) if obj else ()  # books are compared by it
@@ -401,6 +406,10 @@ class RuleRowAdmin(TableAdmin):
             "once a draft is open."
         )
 
+    def way_out(self, request: HttpRequest) -> dict[str, str]:
+        told = self.notice(request, working_book())
+        return {name: told[name] for name in ("notice_link", "notice_link_text") if name in told}
+
     def target(self, request: HttpRequest) -> str:
         draft = open_draft()
         return f"the {self.opts.verbose_name_plural} of the draft {draft}" if draft else "no draft"
@@ -473,7 +482,6 @@ class RuleBookAdmin(HistoryAdmin):
     ordering = ("-pk",)
     fields = (*list_display, "sha256")
     change_list_template = "admin/table_list.html"
-    change_form_template = "admin/table_form.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         books: QuerySet[Any] = super().get_queryset(request).defer("text")

@@ -1,5 +1,6 @@
 """Tables that people keep in the back office: history, files, and no edit overwritten unseen."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django import forms
@@ -8,6 +9,7 @@ from django.contrib.admin.utils import unquote
 from django.core import signing
 from django.core.exceptions import BadRequest, PermissionDenied, ValidationError
 from django.core.paginator import Paginator
+from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -20,11 +22,12 @@ from tacroweb.accounts.access import access_of
 from tacroweb.accounts.admin import ByRole
 from tacroweb.accounts.admin_site import may
 from tacroweb.accounts.exchange import FileRefused, Outcome, TableResource, take_in
-from tacroweb.accounts.history import changes_between, versions
+from tacroweb.accounts.history import changes_between, plain, versions
 from tacroweb.audit.ledger import open_act
 from tacroweb.audit.signature import Signature
 from tacroweb.refusals import Refusal
 from tacroweb.sheets import FORMATS, MAX_BYTES, MAX_ROWS, Sheet, read_sheet, sheet_of
+from tacroweb.templatetags.components import problems_of
 from tacroweb.templatetags.quantities import clinical_datetime
 
 PREVIEW_SECONDS = 3600
@@ -123,10 +126,40 @@ class KeepForm(forms.Form):
     reason = forms.CharField(max_length=400, help_text="Why; it is kept with each change.")
 
 
+def plain_numbers(fields: Iterable[Any], model: type[models.Model]) -> Iterator[Any]:
+    """Fields that are only shown: each number without the zeros that its table adds."""
+    for each in fields:
+        if isinstance(each, tuple):
+            yield tuple(plain_numbers(each, model))
+        elif each in {column.name for column in model._meta.fields if _is_decimal(column)}:
+            yield plain(each)
+        else:
+            yield each
+
+
+def _is_decimal(column: "models.Field[Any, Any]") -> bool:
+    return isinstance(column, models.DecimalField)
+
+
+def _problems(form: Any, beside: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong on a page: of its own row, then of each row beside it, which is named."""
+    yield from problems_of(form)
+    for formset in beside:
+        yield from (("", str(error)) for error in formset.non_form_errors())
+        for number, each in enumerate(formset.forms, start=1):
+            name = (
+                each.instance
+                if each.instance.pk
+                else f"New {each._meta.model._meta.verbose_name} {number}"
+            )
+            yield from ((to, f"{name}: {text}") for to, text in problems_of(each))
+
+
 class HistoryAdmin(ByRole):
     """Rows with their history: who changed what, when and why."""
 
     reading = ByRole.permission  # what shows the table; `permission` is what changes it
+    change_form_template = "admin/table_form.html"
     object_history_template = "admin/table_history.html"
     list_per_page = 50
 
@@ -150,6 +183,28 @@ class HistoryAdmin(ByRole):
     def get_queryset(self, request: HttpRequest) -> Any:
         self.check_address(request)
         return super().get_queryset(request)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.readable(request, obj, super().get_fieldsets(request, obj))
+
+    def readable(self, request: HttpRequest, obj: Any, fieldsets: Any) -> Any:
+        """The field sets of a row; where it can only be read, its numbers are in plain digits."""
+        if obj is None or self.has_change_permission(request, obj):
+            return fieldsets
+        return [
+            (name, {**options, "fields": list(plain_numbers(options["fields"], self.model))})
+            for name, options in fieldsets
+        ]
+
+    def render_change_form(
+        self, request: HttpRequest, context: Any, *args: Any, **more: Any
+    ) -> Any:
+        """What is wrong is summed up at the top by our own words, not by the admin's."""
+        if context["errors"]:
+            beside = [each.formset for each in context["inline_admin_formsets"]]
+            context["problems"] = list(_problems(context["adminform"].form, beside))
+            context["errors"] = None
+        return super().render_change_form(request, context, *args, **more)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -213,6 +268,10 @@ class TableAdmin(ImportExportMixin, HistoryAdmin):
     def barred(self, request: HttpRequest) -> str:
         """Why no file can be taken at present; empty: one can."""
         return ""
+
+    def way_out(self, request: HttpRequest) -> dict[str, str]:
+        """Where what bars a file is settled: the link of a notice, with its words."""
+        return {}
 
     def target(self, request: HttpRequest) -> str:
         """Where a file goes, in words."""
@@ -327,6 +386,7 @@ class TableAdmin(ImportExportMixin, HistoryAdmin):
                 "max_rows": MAX_ROWS,
                 "max_kilobytes": MAX_BYTES // 1_000,
                 "barred": self.barred(request),
+                **self.way_out(request),
                 "target": self.target(request),
                 **context,
             },

@@ -1,7 +1,7 @@
 """The components of the pages; templates/components/README.md shows how each is used."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -350,19 +350,22 @@ def empty(content: str, text: str, icon: str = "circle-check") -> SafeString:
 @register.simple_tag
 def error_summary(*forms: BaseForm) -> SafeString:
     """Every error of the forms, each a link to its field; takes the focus. Nothing if none."""
-    problems: list[tuple[str, str]] = []
-    for form in forms:
-        problems += [("", str(error)) for error in form.non_field_errors()]
-        wrong = form.errors.as_data()
-        for bound in form:
-            for error, raised in zip(bound.errors, wrong.get(bound.name, ()), strict=False):
-                # What to enter is said whole; other words need the name of the field.
-                whole = raised.code == "required" and error != REQUIRED
-                text = str(error) if whole else f"{bound.label}: {error}"
-                problems.append((_first_id(bound), text))
+    problems = [each for form in forms for each in problems_of(form)]
     if not problems:
         return SafeString("")
     return render_to_string("components/error_summary.html", {"problems": problems})
+
+
+def problems_of(form: BaseForm) -> Iterator[tuple[str, str]]:
+    """Each error of a form: the id of the field, empty for the form as a whole, and the words."""
+    for error in form.non_field_errors():
+        yield "", str(error)
+    wrong = form.errors.as_data()
+    for bound in form:
+        for error, raised in zip(bound.errors, wrong.get(bound.name, ()), strict=False):
+            # What to enter is said whole; other words need the name of the field.
+            whole = raised.code == "required" and error != REQUIRED
+            yield _first_id(bound), str(error) if whole else f"{bound.label}: {error}"
 
 
 def _first_id(bound: BoundField) -> str:

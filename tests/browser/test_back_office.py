@@ -10,6 +10,26 @@ from playwright.sync_api import Page, expect
 CheckPage = Callable[..., None]
 
 
+WIDTHS = (1280, 1024, 390)
+
+
+def assert_apart(page: Page, one: str, other: str) -> None:
+    """Nothing of the one lies over the other, on a desk, a tablet and a phone."""
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        boxes = [page.locator(each).bounding_box() for each in (one, other)]
+        first, second = (box for box in boxes if box is not None)
+        across = (
+            first["x"] < second["x"] + second["width"] and second["x"] < first["x"] + first["width"]
+        )
+        down = (
+            first["y"] < second["y"] + second["height"]
+            and second["y"] < first["y"] + first["height"]
+        )
+        assert not (across and down), f"{one} and {other} lie over one another at {width} px"
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+
+
 def headed(page: Page, heading: str) -> None:
     """Wait for the page of this heading."""
     expect(page.get_by_role("heading", name=heading).first).to_be_visible()
@@ -47,22 +67,39 @@ def test_rows_of_a_book_in_force_are_read_and_the_page_says_why(
     check_page(editor, "read-only")
     editor.goto("/admin/rules/interaction/import/")
     expect(editor.get_by_text("once a draft is open")).to_be_visible()
+    check_page(editor, "barred")
+    editor.get_by_role("link", name="Open a draft").click()
+    headed(editor, "Change the rules")
 
 
 def test_a_row_of_the_draft_is_edited_beside_what_belongs_to_it(
     draft: Page, check_page: CheckPage
 ) -> None:
     draft.goto("/admin/rules/interaction/")
+    assert_apart(draft, ".notice", ".object-tools")
+    assert_apart(draft, "#content > h1", ".object-tools")
     check_page(draft, "list")
     draft.locator("#searchbar").fill("voriconazole")
     draft.keyboard.press("Enter")
     draft.locator("#result_list tbody tr").filter(has_text="1/3").locator(
         "th.field-code a"
     ).first.click()
-    draft.locator("[name=denominator]").fill("2")
+    assert_apart(draft, ".notice", ".object-tools")
+    expect(draft.get_by_label("Reason")).to_be_in_viewport()  # at hand, far above its place
+    expect(draft.get_by_role("button", name="Save", exact=True)).to_be_in_viewport()
+    draft.locator("[name=denominator]").fill("")
+    draft.locator("[name=source]").fill("")
     draft.get_by_role("button", name="Save", exact=True).click()
-    expect(draft.get_by_text("This field is required.")).to_be_visible()
+    summary = draft.get_by_role("alert")
+    expect(summary).to_be_focused()
+    expect(summary.get_by_role("link")).to_have_text(
+        ["Source: This field is required.", "Reason: This field is required."]
+    )
     check_page(draft, "form")
+    summary.get_by_role("link", name="Source").click()
+    expect(draft.locator("[name=source]")).to_be_focused()
+    draft.locator("[name=source]").fill("Our committee.")
+    draft.locator("[name=denominator]").fill("2")
     draft.get_by_text("Add another Modifying factor").click()
     new = "[name=modifyingfactor-{}-{}]"
     number = int(draft.locator("[name=modifyingfactor-TOTAL_FORMS]").input_value()) - 1

@@ -11,6 +11,7 @@ from django.urls import reverse
 from dosing.rules.models import TABLES, Interaction, ModifyingFactor, RuleBook, RuleRow, Threshold
 from dosing.rules.selectors import newest_version
 from dosing.rules.services import draft_book, edit_row, publish_book, submit_for_review
+from patients.models import AnalyteUnit, Drug
 from tacroweb.accounts.models import Clinic, User
 from tacroweb.accounts.roles import Role
 from tacroweb.audit.models import LedgerEntry
@@ -258,7 +259,71 @@ def test_books_are_listed_and_nothing_of_their_life_happens_here(
     assert editor.get(at(RuleBook, "history", draft.pk)).status_code == 200
 
 
+def test_a_number_that_can_only_be_read_has_no_zeros_that_its_table_adds(
+    editor: Client, draft: RuleBook
+) -> None:
+    number = row_of(in_force(), TABLES["numbers"], code="CYP3A5-TIMES-LOW")
+    lower = row_of(in_force(), Threshold, quantity="potassium", low=None)
+    for row in (number, lower):
+        page = text_of(editor.get(at(type(row), "change", row.pk)))
+        assert not re.search(r"\d\.\d*0{3}", page)
+    told = text_of(editor.get(at(type(number), "change", number.pk)))
+    assert "Value: 1.5 " in told
+    unit = AnalyteUnit.objects.exclude(factor_numerator=1).first()
+    assert unit is not None
+    page = text_of(editor.get(reverse("admin:patients_analyteunit_change", args=[unit.pk])))
+    assert not re.search(r"\d\.\d*0{3}", page)
+
+
+def test_the_fictional_clinic_is_told_as_such_in_the_back_office_too(
+    editor: Client, settings: Any
+) -> None:
+    for demo in (False, True):
+        settings.DEMO = demo
+        page = text_of(editor.get(reverse("admin:index")))
+        assert ("Fictional patients: enter no real data" in page) is demo
+
+
 # Edits
+
+
+def test_what_is_wrong_is_summed_up_at_the_top_each_with_a_link_to_its_field(
+    editor: Client, draft: RuleBook
+) -> None:
+    factor = row_of(draft, ModifyingFactor)
+    row = row_of(draft, Interaction, code=factor.interaction)
+    address = at(Interaction, "change", row.pk)
+    sent = fields_of(editor.get(address))
+    prefix = prefix_of(sent, factor)
+    page = editor.post(address, sent | {"source": "", f"{prefix}-action": ""})
+    assert page.context["problems"] == [
+        ("id_source", "Source: This field is required."),
+        ("id_reason", "Reason: This field is required."),
+        (f"id_{prefix}-action", f"{factor}: Action: This field is required."),
+    ]
+    html = page.content.decode()
+    assert re.findall(r"<title>\s*(\w+:)", html) == ["Error:"]
+    summary = html.index("There is a problem")
+    for to, _ in page.context["problems"]:
+        assert summary < html.index(f'href="#{to}"') < html.index(f'id="{to}"')
+    assert "Please correct" not in html
+    refused = editor.post(address, sent | {"reason": "none"})
+    assert refused.context["problems"] == [("", "Nothing is different, so nothing was saved.")]
+    assert text_of(refused).count("Nothing is different") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("rules_interaction", "interactions"), ("patients_drug", "")]
+)
+def test_the_reason_stands_with_the_buttons_and_only_there(
+    editor: Client, draft: RuleBook, name: str, code: str
+) -> None:
+    row = row_of(draft, TABLES[code]) if code else Drug.objects.first()
+    html = editor.get(reverse(f"admin:{name}_change", args=[row.pk])).content.decode()
+    assert html.count('name="reason"') == html.count('name="seen"') == 1
+    between = html[html.index('name="reason"') : html.index('name="_save"')]
+    assert "<fieldset" not in between
+    assert html.rindex("</fieldset>") < html.index('name="reason"')
 
 
 def test_a_row_is_changed_with_a_reason_as_one_act(editor: Client, draft: RuleBook) -> None:

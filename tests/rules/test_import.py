@@ -9,6 +9,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import models
 from django.test import Client
+from django.urls import reverse
 
 from dosing.rules.linter import Level
 from dosing.rules.models import (
@@ -302,10 +303,14 @@ def test_no_file_is_taken_without_a_draft_or_into_a_settled_book(
     )
     page = send(editor, Interaction, export(editor, Interaction))
     assert "a file can be taken once a draft is open" in text_of(page)
+    opened = f'<a href="{reverse("dosing:workbench")}">{{}}</a>'
+    assert opened.format("Open a draft") in page.content.decode()
     draft = draft_book(at=NOW, by=for_all(person))
     row = exported(editor, Interaction)[0] | {"mechanism": "Else"}
     shown = send(editor, Interaction, [row])
     submit_for_review(book=draft, at=NOW, by=for_all(person))
+    page = editor.get(at(Interaction, "import"))
+    assert opened.format("See the review") in page.content.decode()
     page = keep(editor, Interaction, shown)
     assert page["Location"] == at(Interaction, "import")
     assert not Interaction.objects.filter(mechanism="Else").exists()
