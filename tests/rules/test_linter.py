@@ -254,6 +254,18 @@ DEFECTS: dict[str, tuple[Change, str, str, str, str]] = {
         )),
         "numbers", "RANGE", "TARGET-HIGH-NG-PER-ML, ALARM-HIGH-NG-PER-ML", "10 ng/mL",
     ),
+    "a guideline that is not named": (
+        edit("findings", "SEL-ALTERNATIVES", citations=()),
+        "findings", "CITATION", "SEL-ALTERNATIVES", "GUIDELINE",
+    ),
+    "a cap by weight below the first dose": (
+        edit("numbers", "MAX-MG-PER-KG-PER-DAY", value=Decimal("0.074")),
+        "starting_doses", "RANGE", "W-1", "0.075 mg/kg/d",
+    ),
+    "a cap below the fixed first dose": (
+        edit("numbers", "MAX-MG-PER-DAY", value=Decimal("2.5")),
+        "starting_doses", "RANGE", "W-2", "3 mg/d",
+    ),
     "a cap that no capsules make": (
         edit("numbers", "MAX-MG-PER-DAY", value=Decimal("10.2")),
         "numbers", "DISPENSABLE", "MAX-MG-PER-DAY", "10.2 mg/d",
@@ -861,24 +873,40 @@ TAKEN_BACK: dict[str, tuple[Change, Level, str, str, str, str]] = {
         edit("interactions", "STRONG_INHIBITOR-ON", severity=Severity.INFO),
         Level.WARNING, "interactions", "SEVERITY", "STRONG_INHIBITOR-ON", "WARN → INFO",
     ),
+    "a severity raised": (
+        edit("findings", "INT-AZOLE-STARTED", severity=Severity.STOP),
+        Level.WARNING, "findings", "SEVERITY", "INT-AZOLE-STARTED", "WARN → STOP",
+    ),
+    "the evidence of a row gone": (
+        edit("findings", "SEL-FAVOURED", citations=()),
+        Level.ERROR, "findings", "CITATION", "SEL-FAVOURED", "PROTOCOL, ACR-CHEST-2023",
+    ),
+    "one piece of evidence gone": (
+        edit("findings", "SEL-FAVOURED", citations=("PROTOCOL",)),
+        Level.WARNING, "findings", "CITATION", "SEL-FAVOURED", "ACR-CHEST-2023",
+    ),
+    "the evidence gone of what is the clinic's own now": (
+        edit("findings", "SEL-FAVOURED", citations=(), origin=Origin.LOCAL),
+        Level.WARNING, "findings", "CITATION", "SEL-FAVOURED", "PROTOCOL, ACR-CHEST-2023",
+    ),
     "a number of the protocol changed": (
         edit("starting_doses", "W-1", low=Decimal("0.05"), high=Decimal("0.05")),
         Level.ERROR, "starting_doses", "SOURCE-KEPT", "W-1", "0.075 → 0.05",
     ),
     "a fraction of the protocol changed": (
         edit("interactions", "STRONG_INHIBITOR_AZOLE-ON", numerator=2),
-        Level.ERROR, "interactions", "SOURCE-KEPT", "STRONG_INHIBITOR_AZOLE-ON", "1 → 2",
+        Level.ERROR, "interactions", "SOURCE-KEPT", "STRONG_INHIBITOR_AZOLE-ON", "1/3 → 2/3",
     ),
     "a fraction of the clinic's own that names no source of its own": (
         edit("interactions", "STRONG_INHIBITOR_AZOLE-ON", numerator=2, origin=Origin.LOCAL),
-        Level.ERROR, "interactions", "SOURCE-KEPT", "STRONG_INHIBITOR_AZOLE-ON", "1 → 2",
+        Level.ERROR, "interactions", "SOURCE-KEPT", "STRONG_INHIBITOR_AZOLE-ON", "1/3 → 2/3",
     ),
     "a fraction of the clinic's own with its source": (
         edit(
             "interactions", "STRONG_INHIBITOR_AZOLE-ON", numerator=2, origin=Origin.LOCAL,
             source="The clinic's audit of 2025.",
         ),
-        Level.WARNING, "interactions", "VALUE", "STRONG_INHIBITOR_AZOLE-ON", "1 → 2",
+        Level.WARNING, "interactions", "VALUE", "STRONG_INHIBITOR_AZOLE-ON", "1/3 → 2/3",
     ),
     "a drug credited to the protocol": (
         edit(
@@ -958,7 +986,7 @@ def published() -> RuleBook:
         sound(),
         "contraindications",
         barred("X-SEED", "CONGENITAL_LONG_QT", "EVENT", origin=Origin.SEED),
-        barred("X-LABEL", "everolimus", origin=Origin.LABEL),
+        barred("X-LABEL", "everolimus", origin=Origin.LABEL, citations=("LABEL-HK",)),
     )
     draft = edited(draft, "starting_doses", "W-1", origin=Origin.SEED)
     draft = edited(draft, "level_bands", "B-3", origin=Origin.SEED)
@@ -1104,7 +1132,7 @@ def test_the_delivered_books_are_credited_rightly() -> None:
 def test_no_row_is_relabelled_to_come_from_the_protocol() -> None:
     """Whatever the book in force says: the delivered ones tell what the protocol's rows are."""
     quarter = with_row(of_release(), "interactions", "AZOLES-STARTED", denominator=4)
-    assert credited(quarter) == {("SEED-VALUE", "AZOLES-STARTED", "3 → 4")}
+    assert credited(quarter) == {("SEED-VALUE", "AZOLES-STARTED", "1/3 → 1/4")}
     local = with_row(quarter, "interactions", "AZOLES-STARTED", origin=Origin.LOCAL)
     assert not credited(local)
     assert not credited(with_row(quarter, "interactions", "AZOLES-STARTED", enabled=False))

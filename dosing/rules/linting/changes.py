@@ -22,6 +22,7 @@ _NAMES = {
     Origin.LABEL: "the label",
     Origin.GUIDELINE: "a guideline",
 }
+_SHARE = ("numerator", "denominator")  # one number, told as such
 # Compared one by one, with their own words.
 _OWN = frozenset({"enabled", "origin", "severity", "statements", "needs_local_approval"})
 
@@ -78,13 +79,20 @@ def _credited(table: str, row: Row, known: Sequence[Row]) -> Iterator[LintFindin
 
 
 def _decides(old: Row, new: Row) -> Iterator[tuple[str, object, object]]:
-    """The fields of two editions of a row that decide something and differ: name, old, new."""
+    """What decides something and differs in two editions of a row: name, old, new."""
+    if _share(old) != _share(new):
+        yield "share", _share(old), _share(new)
     for each in fields(old):
-        if each.name in _PROSE or each.name in _OWN:
+        if each.name in _PROSE or each.name in _OWN or each.name in _SHARE:
             continue
         before, after = getattr(old, each.name), getattr(new, each.name)
         if before != after:
             yield each.name, before, after
+
+
+def _share(row: Row) -> str | None:
+    numerator, denominator = (getattr(row, name, None) for name in _SHARE)
+    return None if numerator is None else f"{numerator}/{denominator}"
 
 
 def _gone(table: str, old: Row, *, turned_off: bool) -> Iterator[LintFinding]:
@@ -109,13 +117,13 @@ def _gone(table: str, old: Row, *, turned_off: bool) -> Iterator[LintFinding]:
 
 def _changed(table: str, old: Row, new: Row) -> Iterator[LintFinding]:
     was, now = getattr(old, "severity", None), getattr(new, "severity", None)
-    if isinstance(was, Severity) and isinstance(now, Severity) and now < was:
+    if isinstance(was, Severity) and isinstance(now, Severity) and now is not was:
         yield warning(
             "SEVERITY",
             table,
             old.code,
             f"{was.name} → {now.name}",
-            f"{old.code} is lowered from {was.name} to {now.name}.",
+            f"{old.code} is {'lowered' if now < was else 'raised'} from {was.name} to {now.name}.",
         )
     if new.origin is not old.origin:
         yield warning(
@@ -141,6 +149,16 @@ def _changed(table: str, old: Row, new: Row) -> Iterator[LintFinding]:
             ", ".join(dropped),
             f"{old.code} no longer stands for {', '.join(dropped)}.",
         )
+    if dropped := [each for each in old.citations if each not in new.citations]:
+        credited = new.origin is not Origin.LOCAL and not new.citations
+        yield (error if credited else warning)(
+            "CITATION",
+            table,
+            old.code,
+            ", ".join(dropped),
+            f"{old.code} no longer cites {', '.join(dropped)}"
+            + (": name its evidence, or set its origin to Local." if credited else "."),
+        )
     if old.origin is Origin.LOCAL:
         return
     for field, before, after in _decides(old, new):
@@ -153,7 +171,7 @@ def _another_value(
     """No number is credited to the source of another: what is new says where it comes from."""
     before, after = _said(was), _said(now)
     value, where = f"{before} → {after}", _NAMES[old.origin]
-    changed = f"its {field} is changed from {before} to {after}"
+    changed = f"its {field.replace('_', ' ')} is changed from {before} to {after}"
     if new.source == old.source and not _less(field, was, now):
         return error(
             "SOURCE-KEPT",
@@ -175,8 +193,8 @@ def _not_the_protocols(
         table,
         row.code,
         f"{before} → {after}",
-        f"{row.code} says that it comes from the protocol, whose {field} is {before}; here it is "
-        f"{after}. Set its origin to Local and name your own source.",
+        f"{row.code} says that it comes from the protocol, whose {field.replace('_', ' ')} is "
+        f"{before}; here it is {after}. Set its origin to Local and name your own source.",
     )
 
 

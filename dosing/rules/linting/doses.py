@@ -52,6 +52,7 @@ _DOSE_ENDS = {
     "START-FIXED-HIGH-MG-PER-DAY": ("FIXED", "high"),
 }
 _STARTING_UNITS = {"WEIGHT": "mg/kg/d", "FIXED": "mg/d"}
+_CAPS = {"WEIGHT": "MAX-MG-PER-KG-PER-DAY", "FIXED": "MAX-MG-PER-DAY"}
 _COMPANION_UNITS = ("mg", "mg/d", "mg/kg/d", "mg/m2")
 _ACTS = ("START", "TITRATION", "INTERACTION")
 _MODES = ("NEAREST", "DOWN")
@@ -159,6 +160,16 @@ def starting_doses(book: RuleBook) -> Iterator[LintFinding]:
                 f"{row.low} to {row.high} {row.unit}",
                 f"{row.code} runs from {row.low} to {row.high} {row.unit}: a dose by weight is one "
                 "number, both ends alike.",
+            )
+        cap = book.index.numbers.get(_CAPS.get(row.basis, ""))
+        if cap is not None and row.high > cap:
+            yield error(
+                "RANGE",
+                "starting_doses",
+                row.code,
+                f"{row.high} {row.unit}",
+                f"{row.code} begins with up to {row.high} {row.unit}, which is above the cap "
+                f"{_CAPS[row.basis]}, {exactly(cap)} {row.unit}.",
             )
 
 

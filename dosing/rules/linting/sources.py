@@ -63,6 +63,22 @@ def evidence(book: RuleBook, today: date | None) -> Iterator[LintFinding]:
                         citation,
                         f"{row.code} cites {citation!r}, which is no enabled citation of the book.",
                     )
+            if (
+                row.enabled
+                and book.citations  # a book of the first form has none to cite
+                and table != "citations"
+                and row.origin in (Origin.LABEL, Origin.GUIDELINE)
+                and not row.citations
+                and not row.needs_local_approval
+            ):
+                yield error(
+                    "CITATION",
+                    table,
+                    row.code,
+                    row.origin,
+                    f"{row.code} says that it comes from a {row.origin.lower()} and cites none. "
+                    "Cite it, or say that it needs local approval.",
+                )
             if today is not None and row.reviewed_on is not None and row.reviewed_on > today:
                 yield error(
                     "REVIEWED",
