@@ -7,6 +7,7 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -17,7 +18,7 @@ from dosing.rules.engine.rows import CitationRow, FindingRow, InteractionRow, Or
 from dosing.rules.engine.rulebook import RuleBook as EngineBook
 from dosing.rules.functions import Function, raised_by
 from dosing.rules.loading import engine_book, engine_row
-from dosing.rules.models import TABLES, RuleBook
+from dosing.rules.models import TABLES, RuleBook, RuleBookStatus
 from dosing.rules.protocol import CODES, Section, Statement, protocol
 from dosing.rules.selectors import (
     NoPublishedBook,
@@ -259,7 +260,7 @@ def book(request: HttpRequest, version: str | None = None) -> HttpResponse:
         return render(request, "dosing/book.html", {"missing": error.message})
     context: dict[str, Any] = {
         "row": row,
-        "versions": RuleBook.objects.defer("text").order_by("-version"),
+        "others": RuleBook.objects.defer("text").exclude(pk=row.pk).order_by("-version"),
     }
     try:
         found = engine_book(row)
@@ -368,6 +369,7 @@ def row(request: HttpRequest, version: str, table: str, code: str) -> HttpRespon
         {
             "book": stored,
             "row": each,
+            "edit": _edited_at(request, stored, name, code),
             "table": table,
             "title": words.table_title(name),
             "told": words.told(each),
@@ -386,6 +388,16 @@ def row(request: HttpRequest, version: str, table: str, code: str) -> HttpRespon
             "cited_by": list(_cited_by(each, found)),
         },
     )
+
+
+def _edited_at(request: HttpRequest, stored: RuleBook, table: str, code: str) -> str:
+    """Where the row is edited, for who may and while its book is a draft; else nothing."""
+    may = access_of(request).can(Permission.EDIT_RULES)
+    if not may or stored.status != RuleBookStatus.DRAFT:
+        return ""
+    model = TABLES[table]
+    row = model.objects.get(book=stored, code=code)
+    return reverse(f"admin:rules_{model._meta.model_name}_change", args=[row.pk])
 
 
 def _raised_codes(row: Row) -> tuple[str, ...]:

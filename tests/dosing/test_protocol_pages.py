@@ -1,6 +1,7 @@
 """The pages and the API on which the protocol and its rule books are read."""
 
 import importlib
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -23,7 +24,7 @@ from dosing.rules.engine.rulebook import RuleBook as EngineBook
 from dosing.rules.models import TABLES
 from dosing.rules.protocol import CODES
 from dosing.rules.selectors import book_version, published_version
-from dosing.rules.services import approve_locally, draft_book, edit_row
+from dosing.rules.services import approve_locally, draft_book, edit_row, submit_for_review
 from dosing.rules.words import table_key
 from dosing.services import assess_patient
 from dosing.services.counts import count_statements, mend_counts, miscounts, statements_in
@@ -256,6 +257,31 @@ def test_an_earlier_book_is_read_the_same_way(clinic: Clinic) -> None:
     assert "AZOLE-FRACTION" in text
     unknown = reader(clinic).get(reverse("dosing:book-version", args=["1999-01"]))
     assert unknown.status_code == 404
+
+
+def test_the_versions_beside_a_book_are_a_list_with_commas_between(clinic: Clinic) -> None:
+    draft = draft_book(at=NOW, by=for_all(a_person(clinic, Role.RULE_EDITOR)))
+    text = page(reader(clinic), "book")
+    told = text[text.index("Other versions:") :].partition("</p>")[0]
+    plain = re.sub(r"<[^>]+>", "", told)
+    assert plain == f"Other versions: {draft} (draft), 2026-01 (retired)."
+    assert re.search(r'<th scope="row" class="nowrap"><a [^>]+><code>DOSE-FIXED</code>', text)
+
+
+def test_a_row_of_the_draft_leads_who_may_edit_it_to_where_it_is_edited(clinic: Clinic) -> None:
+    editor = a_person(clinic, Role.RULE_EDITOR)
+    draft = draft_book(at=NOW, by=for_all(editor))
+    row = TABLES["level_bands"].objects.get(book=draft, code="BAND-ABOVE")
+    link = reverse("admin:rules_levelband_change", args=[row.pk])
+    args = ("level-bands", "BAND-ABOVE")
+    client = Client()
+    client.force_login(editor)
+    assert f'href="{link}">Edit this row</a>' in page(client, "row", draft.version, *args)
+    assert client.get(link).context["has_change_permission"]
+    assert "Edit this row" not in page(client, "row", published_version().version, *args)
+    assert "Edit this row" not in page(reader(clinic), "row", draft.version, *args)
+    submit_for_review(book=draft, at=NOW, by=for_all(editor))
+    assert "Edit this row" not in page(client, "row", draft.version, *args)
 
 
 def test_a_row_shows_its_evidence_its_statements_and_what_it_was(clinic: Clinic) -> None:
