@@ -5,3 +5,4 @@ from django.apps import AppConfig
 
 class PatientsConfig(AppConfig):
     name = "patients"
+    verbose_name = "Vocabulary"  # which is all of it that the back office keeps

@@ -21,6 +21,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
+from dosing.rules import words
 from dosing.rules.forms import (
     BesideFormSet,
     ReasonedRowForm,
@@ -67,6 +68,14 @@ def working_book() -> RuleBook | None:
     order = (RuleBookStatus.DRAFT, RuleBookStatus.IN_REVIEW, RuleBookStatus.PUBLISHED)
     found = {book.status: book for book in RuleBook.objects.defer("text").filter(status__in=order)}
     return next((found[status] for status in order if status in found), None)
+
+
+def counted_book(request: HttpRequest) -> RuleBook | None:
+    """The book whose rows the index counts: looked up once for all of its tables."""
+    if not hasattr(request, "counted_book"):
+        request.counted_book = working_book()  # type: ignore[attr-defined]
+    found: RuleBook | None = request.counted_book  # type: ignore[attr-defined]
+    return found
 
 
 def listed_book(request: HttpRequest) -> RuleBook | None:
@@ -223,7 +232,17 @@ class RuleRowAdmin(TableAdmin):
     def signed(self, request: HttpRequest, reason: str) -> Signature:
         return replace(access_of(request).sign(reason), clinic_id=None)
 
+    def note(self, request: HttpRequest) -> str:
+        return f"{self.model.objects.filter(book=counted_book(request)).count():,}"
+
     # Who may
+
+    def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
+        """What the index offers: without a draft the rows are only looked at."""
+        book = counted_book(request)
+        drafted = book is not None and book.status == RuleBookStatus.DRAFT
+        offered = super().get_model_perms(request)
+        return {**offered, "change": offered["change"] and drafted}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and open_draft() is not None
@@ -446,7 +465,17 @@ def _workbench() -> str:
     return reverse(WORKBENCH)
 
 
-def _admin_of(table: str, model: type[RuleRow]) -> type[RuleRowAdmin]:
+def _headed() -> Iterator[tuple[str, str]]:
+    """Each table with its heading, in the order in which a book is read."""
+    rest = dict.fromkeys(TABLES)
+    for heading in words.HEADINGS:
+        yield from ((table, heading.title) for table in heading.tables if table in rest)
+        rest = {table: None for table in rest if table not in heading.tables}
+    yield from ((table, words.table_title(table)) for table in rest)
+
+
+def _admin_of(table: str, heading: str, place: int) -> type[RuleRowAdmin]:
+    model = TABLES[table]
     shown, resource = SHOWN.get(table, Shown()), row_resource(model)
     own = [name for name in resource.fields if name not in ("code", *COMMON)]
     kinds = (models.CharField, models.TextField)
@@ -456,6 +485,9 @@ def _admin_of(table: str, model: type[RuleRow]) -> type[RuleRowAdmin]:
         (RuleRowAdmin,),
         {
             "table": table,
+            "title": words.table_title(table),
+            "heading": heading,
+            "place": place,
             "shown": shown,
             "own": own,
             "resource": resource,
@@ -467,8 +499,8 @@ def _admin_of(table: str, model: type[RuleRow]) -> type[RuleRowAdmin]:
     )
 
 
-for _name, _rows in TABLES.items():
-    admin.site.register(_rows, _admin_of(_name, _rows))
+for _place, (_table, _heading) in enumerate(_headed(), start=1):
+    admin.site.register(TABLES[_table], _admin_of(_table, _heading, _place))
 
 
 @admin.register(RuleBook)
@@ -482,6 +514,10 @@ class RuleBookAdmin(HistoryAdmin):
     ordering = ("-pk",)
     fields = (*list_display, "sha256")
     change_list_template = "admin/table_list.html"
+
+    def note(self, request: HttpRequest) -> str:
+        book = counted_book(request)
+        return f"rows of {book} ({book.get_status_display().lower()})" if book else ""
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         books: QuerySet[Any] = super().get_queryset(request).defer("text")

@@ -6,3 +6,4 @@ from django.apps import AppConfig
 class RulesConfig(AppConfig):
     name = "dosing.rules"
     label = "rules"
+    verbose_name = "Rule books"

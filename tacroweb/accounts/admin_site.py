@@ -41,6 +41,22 @@ class BackOffice(AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         return may(request, *MAINTAINERS)
 
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """The tables as they are read: a table may name its title, its heading and its place.
+
+        Those that name none stand under no heading, by the alphabet.
+        """
+        apps: list[Any] = super().get_app_list(request, app_label)
+        for app in apps:
+            for table in app["models"]:
+                shown = self._registry[table["model"]]
+                table["name"] = getattr(shown, "title", "") or table["name"]
+                table["heading"] = getattr(shown, "heading", "")
+                table["place"] = getattr(shown, "place", 0)
+                table["note"] = shown.note(request) if hasattr(shown, "note") else ""
+            app["models"].sort(key=lambda table: table["place"])
+        return apps
+
     @method_decorator(never_cache)
     @login_not_required
     def login(

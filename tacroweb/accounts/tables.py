@@ -159,6 +159,8 @@ class HistoryAdmin(ByRole):
     """Rows with their history: who changed what, when and why."""
 
     reading = ByRole.permission  # what shows the table; `permission` is what changes it
+    title = ""  # what the index calls it; empty: the plural of its rows
+    heading, place = "", 0  # under which heading of the index, and where
     change_form_template = "admin/table_form.html"
     object_history_template = "admin/table_history.html"
     list_per_page = 50
@@ -183,6 +185,10 @@ class HistoryAdmin(ByRole):
     def get_queryset(self, request: HttpRequest) -> Any:
         self.check_address(request)
         return super().get_queryset(request)
+
+    def note(self, request: HttpRequest) -> str:
+        """What the index says beside it."""
+        return ""
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.readable(request, obj, super().get_fieldsets(request, obj))

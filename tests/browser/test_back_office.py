@@ -58,6 +58,11 @@ def test_rows_of_a_book_in_force_are_read_and_the_page_says_why(
 ) -> None:
     editor.goto("/admin/")
     check_page(editor, "index")
+    editor.set_viewport_size({"width": 390, "height": 844})
+    name = editor.get_by_role("link", name="Modifying factors").bounding_box()
+    assert name is not None
+    assert name["height"] < 48  # two lines: its column has room
+    editor.set_viewport_size({"width": WIDTHS[0], "height": 900})
     editor.goto("/admin/rules/interaction/")
     expect(editor.get_by_text("its rows are settled. Draft a new version first.")).to_be_visible()
     expect(editor.get_by_role("link", name="Open a draft")).to_be_visible()

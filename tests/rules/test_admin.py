@@ -8,9 +8,10 @@ from django.db import models
 from django.test import Client
 from django.urls import reverse
 
+from dosing.rules import words
 from dosing.rules.models import TABLES, Interaction, ModifyingFactor, RuleBook, RuleRow, Threshold
 from dosing.rules.selectors import newest_version
-from dosing.rules.services import draft_book, edit_row, publish_book, submit_for_review
+from dosing.rules.services import draft_book, edit_row, publish_book, remove_row, submit_for_review
 from patients.models import AnalyteUnit, Drug
 from tacroweb.accounts.models import Clinic, User
 from tacroweb.accounts.roles import Role
@@ -132,6 +133,9 @@ def test_without_a_draft_the_rows_in_force_are_shown_and_the_page_says_what_to_d
     assert {row.book for row in page.context["cl"].result_list} == {in_force()}
     told = text_of(page)
     assert "is published: its rows are settled. Draft a new version first." in told
+    index = editor.get(reverse("admin:index"))
+    books = index.context["app_list"][0]["models"]
+    assert {(table["view_only"], table["add_url"]) for table in books} == {(True, None)}
     assert editor.get(at(Interaction, "add")).status_code == 403
 
 
@@ -257,6 +261,36 @@ def test_books_are_listed_and_nothing_of_their_life_happens_here(
     assert editor.get(at(RuleBook, "add")).status_code == 403
     assert editor.get(at(RuleBook, "delete", draft.pk)).status_code == 403
     assert editor.get(at(RuleBook, "history", draft.pk)).status_code == 200
+
+
+def test_the_index_lists_the_tables_as_a_book_is_read_with_how_many_rows_each_has(
+    editor: Client, draft: RuleBook, person: User
+) -> None:
+    gone = row_of(draft, TABLES["outcomes"])
+    remove_row(row=gone, seen=newest_version(gone), by=for_all(person))
+    page = editor.get(reverse("admin:index"))
+    books, vocabulary = page.context["app_list"]
+    assert (books["name"], vocabulary["name"]) == ("Rule books", "Vocabulary")
+    told = [(table["heading"], table["name"], table["note"]) for table in books["models"]]
+    assert told[0] == ("", "Rule books", f"rows of {draft} (draft)")
+    assert told[1:] == [
+        (
+            heading.title,
+            words.table_title(table),
+            str(TABLES[table].objects.filter(book=draft).count()),
+        )
+        for heading in words.HEADINGS
+        for table in heading.tables
+    ]
+    assert len(told) == len(TABLES) + 1
+    assert not any(table["view_only"] for table in books["models"][1:])
+    text = text_of(page)
+    assert "Drugs that hold tacrolimus" in text
+    assert "Patients" not in text
+    app = editor.get(reverse("admin:app_list", args=["rules"]))
+    assert [table["name"] for table in app.context["app_list"][0]["models"]][1] == told[1][1]
+    crumbs = text_of(editor.get(reverse("admin:patients_drug_changelist")))
+    assert "Home › Vocabulary › Drugs" in crumbs.replace("&rsaquo;", "›")
 
 
 def test_a_number_that_can_only_be_read_has_no_zeros_that_its_table_adds(
@@ -536,7 +570,7 @@ def test_a_draft_that_is_settled_while_a_form_is_open_takes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("model", "first", "second", "words"),
+    ("model", "first", "second", "told"),
     [
         ("drug_classes", {"drug": "voriconazole"}, {"drug": "Fluconazole"}, "a second time"),
         ("interactions", {}, {"citations": "NO-SUCH"}, "cites NO-SUCH"),
@@ -548,11 +582,11 @@ def test_what_a_table_says_already_is_refused(
     model: str,
     first: dict[str, str],
     second: dict[str, str],
-    words: str,
+    told: str,
 ) -> None:
     table = TABLES[model]
     row = row_of(draft, table, **first)
     address = at(table, "change", row.pk)
     page = editor.post(address, fields_of(editor.get(address)) | second | {"reason": "x"})
-    assert words in text_of(page)
+    assert told in text_of(page)
     assert row.history.count() == 1
