@@ -11,6 +11,7 @@ from django.db.models import F, Q
 from dosing.rules.models import RuleBook
 from patients.models import CoMedication, Patient, Route
 from tacroweb.accounts.models import Clinic
+from tacroweb.audit.append_only import Hold
 from tacroweb.audit.models import AppendOnlyModel, TrackedModel
 from tacroweb.numbers import format_decimal
 
@@ -420,8 +421,9 @@ class SignedCompanion(SignatureRow):
 class ImpactRun(models.Model):
     """What a rule book under review would change for the patients on tacrolimus, kept with it.
 
-    An operational record: it can be made again at any time, so it is not tracked. It goes on from
-    `last_patient` wherever it was interrupted; `moved_at` says that somebody is at it.
+    An operational record: it can be made again while the book is worked on, so it is not tracked.
+    It goes on from `last_patient` wherever it was interrupted; `moved_at` says that somebody is at
+    it. Once it has ended it stays as it is: somebody approved a book on it.
     """
 
     book = models.ForeignKey(RuleBook, on_delete=models.PROTECT, related_name="impact_runs")
@@ -441,6 +443,17 @@ class ImpactRun(models.Model):
 
     def __str__(self) -> str:
         return f"impact of {self.book_id}: {self.done} of {self.patients}"
+
+    @classmethod
+    def hold(cls) -> Hold:
+        """Begun while its book is worked on, and settled when it has ended."""
+        status = "SELECT status FROM rules_rulebook WHERE id = NEW.book_id"
+        return Hold(
+            insert=f"COALESCE(({status}), '') NOT IN ('DRAFT', 'IN_REVIEW')",
+            update="OLD.finished_at IS NOT NULL OR NEW.book_id <> OLD.book_id",
+            delete="1 = 1",
+            refusal="the impact of a rule book is settled when it has ended",
+        )
 
 
 class ImpactDifference(models.Model):
@@ -467,6 +480,17 @@ class ImpactDifference(models.Model):
 
     def __str__(self) -> str:
         return f"{self.run_id}: patient {self.patient_id}"
+
+    @classmethod
+    def hold(cls) -> Hold:
+        """Written as part of its run, and settled with it."""
+        ended = "SELECT 1 FROM dosing_impactrun WHERE id = NEW.run_id AND finished_at IS NOT NULL"
+        return Hold(
+            insert=f"EXISTS ({ended})",
+            update="1 = 1",
+            delete="1 = 1",
+            refusal="the impact of a rule book is settled when it has ended",
+        )
 
     @property
     def sides(self) -> dict[str, Any]:

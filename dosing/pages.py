@@ -76,8 +76,11 @@ def findings_of(made: Assessment, form: AnsweringForm) -> dict[str, Any]:
     cards: list[tuple[Card, AnswerFields]] = [
         (finding_card(each.question.finding, form.proposal), each) for each in form.answer_fields()
     ]
+    critical = [row for row in cards if not row[1].question.acknowledge]
+    undecided = sum(card["proposal"] is None for card, _ in critical)
     return {
-        "critical": [row for row in cards if not row[1].question.acknowledge],
+        "critical": critical,
+        "unproposed": nothing_proposed(undecided, "for your decision") if undecided else "",
         "cautions": [row for row in cards if row[1].question.acknowledge],
         "others": in_order_of_steps(
             finding_card(finding, form.proposal)
@@ -90,6 +93,12 @@ def findings_of(made: Assessment, form: AnsweringForm) -> dict[str, Any]:
             if finding["severity"] == "INFO"
         ],
     }
+
+
+def nothing_proposed(undecided: int, asked: str) -> str:
+    """What stands in place of a proposal where so many findings ask for what no number gives."""
+    asking = "1 finding below asks" if undecided == 1 else f"{undecided} findings below ask"
+    return f"No number is proposed: {asking} {asked}."
 
 
 def per_kg(made: Assessment, total_mg: Any) -> str:

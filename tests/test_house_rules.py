@@ -174,8 +174,8 @@ UNTRACKED = {
     "dosing.StatementCount": "counted from the stored assessments, and again at any time",
     "monitoring.Review": "when a patient was last looked at: made again by the next look",
     "monitoring.SweepRun": "an operational record that can be made again at any time",
-    "dosing.ImpactRun": "what a draft would change: computed again at any time",
-    "dosing.ImpactDifference": "one line of an impact run, and made again with it",
+    "dosing.ImpactRun": "what a draft would change: computed again until it is decided",
+    "dosing.ImpactDifference": "one line of an impact run, held with it once it has ended",
 }
 
 

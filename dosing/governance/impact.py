@@ -112,18 +112,20 @@ def continue_impact(run_id: int, *, at: datetime) -> bool:
                 )
     more = len(batch) == BATCH
     with transaction.atomic():
-        moved = ImpactRun.objects.filter(
+        still = ImpactRun.objects.select_for_update().filter(
             pk=run.pk, last_patient=run.last_patient, finished_at=None
-        ).update(
+        )
+        if not still:
+            return False
+        ImpactDifference.objects.bulk_create(found)
+        still.update(
             last_patient=batch[-1].patient_id if batch else run.last_patient,
             done=F("done") + len(batch),
             cut_short=cut_short,
             moved_at=at,
             finished_at=None if more else at,
         )
-        if moved:
-            ImpactDifference.objects.bulk_create(found)
-    return bool(moved) and more
+    return more
 
 
 def _cut_short(run: ImpactRun) -> str:

@@ -33,6 +33,18 @@ class RuleBookStatus(models.TextChoices):
 OPEN = (RuleBookStatus.DRAFT, RuleBookStatus.IN_REVIEW)
 
 
+def _settled(row: str) -> str:
+    """In SQL: whether the book of a row is no draft."""
+    status = f"SELECT status FROM rules_rulebook WHERE id = {row}.book_id"  # noqa: S608
+    return f"COALESCE(({status}), '') <> 'DRAFT'"
+
+
+def _differs(column: str) -> str:
+    """In the SQL of both databases: whether a column is written with another value, NULL or not."""
+    new, old = f'NEW."{column}"', f'OLD."{column}"'
+    return f"({new} <> {old} OR ({new} IS NULL) <> ({old} IS NULL))"
+
+
 class RuleBook(TrackedModel):
     """One version of the rules. Its rows may be edited while it is a draft and never afterwards.
 
@@ -83,6 +95,13 @@ class RuleBook(TrackedModel):
         steps = ", ".join(f"'{old}>{new}'" for old, new in STEPS)
         returned = f"{step} = 'IN_REVIEW>DRAFT'"
         emptied = "NEW.version = OLD.version AND NEW.title = OLD.title AND NEW.sha256 = ''"
+        redated = " OR ".join(
+            f'({_differs(name)} AND (OLD."{name}" IS NOT NULL OR {step} NOT IN ({moved})))'
+            for name, moved in (
+                ("published_at", "'IN_REVIEW>PUBLISHED'"),
+                ("retired_at", "'DRAFT>RETIRED', 'PUBLISHED>RETIRED'"),
+            )
+        )
         taken = "EXISTS (SELECT 1 FROM rules_rulebook WHERE status = 'PUBLISHED')"
         return Hold(
             insert="NEW.status <> 'DRAFT'",
@@ -90,10 +109,11 @@ class RuleBook(TrackedModel):
                 f"(NEW.status <> OLD.status AND {step} NOT IN ({steps}))"
                 f" OR (OLD.status <> 'DRAFT' AND ({changed}) AND NOT ({returned} AND {emptied}))"
                 f" OR (NEW.status = 'PUBLISHED' AND OLD.status <> 'PUBLISHED' AND {taken})"
+                f" OR {redated} OR {_differs('based_on_id')}"
             ),
             delete="1 = 1",
-            refusal="a rule book moves from draft to review to published to retired, and its words "
-            "are settled once it is no draft",
+            refusal="a rule book moves from draft to review to published to retired, each step on "
+            "its day, and its words are settled once it is no draft",
         )
 
     def audit_subject(self) -> str:
@@ -221,15 +241,10 @@ class RuleRow(RemovableModel):
     @classmethod
     def hold(cls) -> Hold:
         """A row of a book that is no draft is neither added nor changed nor removed."""
-
-        def settled(row: str) -> str:
-            status = f"SELECT status FROM rules_rulebook WHERE id = {row}.book_id"  # noqa: S608
-            return f"COALESCE(({status}), '') <> 'DRAFT'"
-
         return Hold(
-            insert=settled("NEW"),
-            update=f"{settled('OLD')} OR {settled('NEW')}",
-            delete=settled("OLD"),
+            insert=_settled("NEW"),
+            update=f"{_settled('OLD')} OR {_settled('NEW')}",
+            delete=_settled("OLD"),
             refusal="the rows of a rule book are settled once it is no draft",
         )
 
@@ -566,6 +581,16 @@ class LintAnswer(TrackedModel):
     def __str__(self) -> str:
         return f"{self.table} {self.row}"
 
+    @classmethod
+    def hold(cls) -> Hold:
+        """A warning is answered, and its answer replaced, while the book is a draft."""
+        return Hold(
+            insert=_settled("NEW"),
+            update=f"{_settled('OLD')} OR {_settled('NEW')}",
+            delete="1 = 1",
+            refusal="the answers to the warnings of a rule book are settled once it is no draft",
+        )
+
     def audit_subject(self) -> str:
         return self.book.audit_subject()
 
@@ -609,3 +634,14 @@ class LocalApproval(TrackedModel):
 
     def __str__(self) -> str:
         return f"{self.row_code} at {self.clinic}"
+
+    @classmethod
+    def hold(cls) -> Hold:
+        """A decision stands as it was taken until it is ended, once."""
+        kept = ("clinic_id", "book_id", "row_code", "low", "high", "unit", "approved_at")
+        return Hold(
+            insert="NEW.ended_at IS NOT NULL",
+            update="OLD.ended_at IS NOT NULL OR " + " OR ".join(map(_differs, kept)),
+            delete="1 = 1",
+            refusal="a local approval is ended, never changed or removed",
+        )

@@ -137,8 +137,9 @@ def test_a_book_that_cannot_be_applied_is_not_approved(clinic: Clinic, editor: U
     patient = on_voriconazole(clinic)
     book = with_a_quarter(editor)
     book = in_review(book, editor)
-    run = computed(book)
-    run.differences.update(failure=f"{UNFIT} year -7974", text="")
+    run = start_impact(book=book, at=timezone.now(), asked_by="A test")
+    run.differences.create(patient=patient, clinic=clinic, failure=f"{UNFIT} year -7974")
+    ImpactRun.objects.filter(pk=run.pk).update(finished_at=timezone.now(), done=1)
     approver = a_person(clinic, Role.RULE_APPROVER)
     page = signed_in(approver).get(IMPACT).content.decode()
     assert "year -7974" in page

@@ -302,7 +302,8 @@ def test_a_book_with_an_error_is_not_put_forward(draft: RuleBook, editor: Hand) 
     row.strength_mg = 0
     edit_row(row=row, by=editor)
     before = state()
-    with pytest.raises(BookNotSound, match="contradict one another: strengths: IR-CAPSULE-1 must be more"):
+    wrong = "contradict one another: strengths: IR-CAPSULE-1 must be more"
+    with pytest.raises(BookNotSound, match=wrong):
         submit_for_review(book=draft, at=NOW, by=editor)
     row.strength_mg = 1
     edit_row(row=row, by=editor)

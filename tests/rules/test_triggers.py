@@ -1,16 +1,33 @@
 """What the database itself refuses: a settled row or book changed by whoever speaks SQL."""
 
+from datetime import timedelta
+from decimal import Decimal
+
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
 
-from dosing.rules.models import STEPS, TABLES, Finding, Number, RuleBook, RuleBookStatus
+from dosing.governance.impact import continue_impact, start_impact
+from dosing.models import ImpactDifference, ImpactRun
+from dosing.rules.models import (
+    STEPS,
+    TABLES,
+    Finding,
+    LintAnswer,
+    LocalApproval,
+    Number,
+    RuleBook,
+    RuleBookStatus,
+)
 from dosing.rules.selectors import published_version
-from dosing.rules.services import add_book
+from dosing.rules.services import add_book, approve_locally, withdraw_local_approval
+from tacroweb.accounts.roles import Role
 from tacroweb.audit.append_only import held_models, install_triggers, unprotected_tables
-from tacroweb.audit.ledger import service
+from tacroweb.audit.ledger import open_act, service
 from tacroweb.audit.signature import Signature, UnsignedWrite
-from tests.factories import by_system
+from tests.factories import a_clinic, a_patient, a_person, a_signature, by_system
+from tests.roof.conftest import dose
 from tests.rules.test_books import later_text
 
 pytestmark = pytest.mark.django_db
@@ -41,7 +58,14 @@ def refused(sql: str, *values: object) -> None:
 
 
 def test_every_table_of_rows_and_the_books_are_held() -> None:
-    assert set(held_models()) == {RuleBook, *TABLES.values()}
+    assert set(held_models()) == {
+        RuleBook,
+        *TABLES.values(),
+        LintAnswer,
+        LocalApproval,
+        ImpactRun,
+        ImpactDifference,
+    }
     assert unprotected_tables(connection) == []
 
 
@@ -150,6 +174,82 @@ def test_a_book_moves_forward_only(draft: RuleBook, begin: str, end: str) -> Non
         assert run(move, end, draft.pk) == 1
     else:
         refused(move, end, draft.pk)
+
+
+def test_a_step_has_its_day_and_a_draft_its_origin_for_good(draft: RuleBook) -> None:
+    book = published_version()
+    for column in ("published_at", "retired_at"):
+        change = f"UPDATE rules_rulebook SET {column} = '2026-01-02 03:04:05+00:00' WHERE id = %s"
+        refused(change, book.pk)
+        refused(change, draft.pk)
+    refused("UPDATE rules_rulebook SET published_at = NULL WHERE id = %s", book.pk)
+    refused("UPDATE rules_rulebook SET based_on_id = %s WHERE id = %s", book.pk, draft.pk)
+    retired = (
+        "UPDATE rules_rulebook SET status = 'RETIRED', retired_at = '2026-03-02 03:04:05+00:00'"
+    )
+    assert run(f"{retired} WHERE id = %s", draft.pk) == 1
+    refused("UPDATE rules_rulebook SET retired_at = NULL WHERE id = %s", draft.pk)
+
+
+def test_the_answer_to_a_warning_is_settled_with_its_book(draft: RuleBook) -> None:
+    answer = LintAnswer(book=draft, kind="VALUE", table="numbers", message="m", sha256="s")
+    answer.reason = "Agreed"
+    with open_act("A test", by=BY):
+        answer.sign(BY).save()
+    change = "UPDATE rules_lintanswer SET reason = %s WHERE id = %s"
+    assert run(change, "Agreed by the committee", answer.pk) == 1
+    refused("DELETE FROM rules_lintanswer WHERE id = %s", answer.pk)
+    run("UPDATE rules_rulebook SET status = 'IN_REVIEW' WHERE id = %s", draft.pk)
+    refused(change, "another", answer.pk)
+    refused(
+        'INSERT INTO rules_lintanswer (book_id, kind, "table", row, value, message, sha256, '
+        "reason) VALUES (%s, 'VALUE', 'numbers', '', '', 'm', 'other', 'forged')",
+        draft.pk,
+    )
+
+
+def test_a_local_approval_is_ended_and_never_changed() -> None:
+    now = timezone.now()
+    clinic = a_clinic()
+    person = a_person(clinic, Role.RULE_APPROVER)
+    by = a_signature(clinic, user=person, role=Role.RULE_APPROVER, reason="Decided by the board")
+    given = approve_locally(
+        clinic=clinic, row_code="RENAL-TARGET-R1", low=Decimal(5), high=Decimal(7), at=now, by=by
+    )
+    table = "UPDATE rules_localapproval SET"
+    refused(f"{table} low = 3 WHERE id = %s", given.pk)
+    refused(f"{table} low = NULL, high = NULL WHERE id = %s", given.pk)
+    refused(f"{table} approved_at = '2026-01-02 03:04:05+00:00' WHERE id = %s", given.pk)
+    refused("DELETE FROM rules_localapproval WHERE id = %s", given.pk)
+    withdraw_local_approval(approval=given, at=now, by=by)
+    refused(f"{table} ended_at = NULL, ended_as = '' WHERE id = %s", given.pk)
+
+
+def test_an_impact_is_settled_when_it_has_ended(draft: RuleBook) -> None:
+    now = timezone.now()
+    patient = a_patient(a_clinic(), at=now - timedelta(days=30))
+    dose(patient, "6", at=now - timedelta(days=20))
+    run_ = start_impact(book=draft, at=now, asked_by="A test")
+    assert run("UPDATE dosing_impactrun SET asked_by = 'Another' WHERE id = %s", run_.pk) == 1
+    written = {"run": run_, "patient": patient, "clinic": patient.clinic, "failure": "A test."}
+    ImpactDifference.objects.create(**written)
+    refused("UPDATE dosing_impactdifference SET text = '{}'")
+    while continue_impact(run_.pk, at=now):
+        pass
+    refused("UPDATE dosing_impactrun SET done = 7 WHERE id = %s", run_.pk)
+    refused("DELETE FROM dosing_impactrun WHERE id = %s", run_.pk)
+    refused("DELETE FROM dosing_impactdifference")
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        ImpactDifference.objects.create(**written)
+    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+        ImpactRun.objects.create(
+            book=published_version(),
+            against=published_version(),
+            asked_by="A forger",
+            started_at=now,
+            moved_at=now,
+            patients=0,
+        )
 
 
 def test_a_book_begins_as_a_draft_and_is_never_removed(draft: RuleBook) -> None:
