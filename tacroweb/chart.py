@@ -11,8 +11,9 @@ from typing import Any
 from dosing.checks import AnswerReason, questions
 from dosing.companion.steps import STEP_OF_FINDING, in_order_of_steps
 from dosing.models import CompanionOrder, CompanionUnit, DoseOrder, Regimen, RegimenStatus
+from dosing.pages import nothing_proposed
 from dosing.rules.engine import trough
-from dosing.rules.engine.advice import NOT_APPROVED, Advice, DueTest, Finding
+from dosing.rules.engine.advice import NOT_APPROVED, Advice, DueTest, Effect, Finding, Outcome
 from dosing.rules.engine.facts import LOCAL_ROUTES, TACROLIMUS_LEVEL
 from dosing.rules.engine.facts import Observation as Level
 from dosing.rules.engine.quantities import Comparator, shown
@@ -255,7 +256,10 @@ def test_words(test: DueTest) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiers:
     """The findings of an advice in the page's tiers; apart from them the gaps in the baseline with
-    their gate (S24), and what the signer of the dose in force has answered."""
+    their gate (S24), and what the signer of the dose in force has answered.
+
+    `undecided` are the findings without that answer which ask for a decision that no number gives.
+    """
 
     critical: tuple[dict[str, Any], ...]
     warning: tuple[dict[str, Any], ...]
@@ -264,6 +268,7 @@ class Tiers:
     baseline: tuple[dict[str, Any], ...]
     gate: tuple[dict[str, Any], ...]
     answered: tuple[dict[str, Any], ...]
+    undecided: tuple[Finding, ...]
 
 
 _TIERS = {Severity.CAUTION: "warning", Severity.ADVISE: "advice", Severity.INFO: "info"}
@@ -273,8 +278,11 @@ def tiers(advice: Advice, book: RuleBook, order: DoseOrder | None) -> Tiers:
     """STOP and WARN are critical, CAUTION is a warning, ADVISE is advice, INFO for information."""
     cards: dict[str, list[dict[str, Any]]] = {}
     answers = answered_in(order)
+    undecided = []
     for found in advice.findings:
         card = finding_card(found, advice.proposal)
+        if (found.code, found.message) not in answers and _asks_without_a_number(found):
+            undecided.append(found)
         if answer := answers.get((found.code, found.message)):
             tier = "answered"
             card["answer"] = answer
@@ -293,7 +301,37 @@ def tiers(advice: Advice, book: RuleBook, order: DoseOrder | None) -> Tiers:
         cards.setdefault(tier, []).append(card)
     cards["advice"] = in_order_of_steps(cards.get("advice", ()))
     names = ("critical", "warning", "advice", "info", "baseline", "gate", "answered")
-    return Tiers(**{name: tuple(cards.get(name, ())) for name in names})
+    return Tiers(**{name: tuple(cards.get(name, ())) for name in names}, undecided=tuple(undecided))
+
+
+def _asks_without_a_number(found: Finding) -> bool:
+    """Whether it leaves a decision to the prescriber: it must be answered, or asks for less.
+
+    One with a dose of its own has been weighed for the one proposal: the dose in force meets it, or
+    another finding bars it, which then counts itself.
+    """
+    return found.proposal is None and (found.severity >= Severity.WARN or _asks_for_less(found))
+
+
+def _asks_for_less(found: Finding) -> bool:
+    """Whether it asks for less tacrolimus. A level without a dose of its own says why it changes
+    none."""
+    weighed = any(key == "level_ng_per_ml" for key, _ in found.inputs)
+    return found.effect is Effect.ASKS_FOR_LESS and not weighed
+
+
+def unproposed(advice: Advice, undecided: Sequence[Finding]) -> str:
+    """What stands in place of a proposal while tacrolimus is given: "no change" only if nothing
+    asks for one, and everything could be checked."""
+    if less := sum(_asks_for_less(found) for found in undecided):
+        return nothing_proposed(less, "for a decision on the dose")
+    if undecided:
+        return nothing_proposed(len(undecided), "for your decision")
+    if advice.outcome is Outcome.COULD_NOT_CHECK:
+        return "No number is proposed, and not everything could be checked: read the findings."
+    if advice.outcome is Outcome.OUTSIDE_PROTOCOL:
+        return "No number is proposed: this use is outside the protocol."
+    return "No change of dose is proposed."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

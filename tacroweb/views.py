@@ -205,6 +205,7 @@ def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
                 due, check.advice, today, on_therapy=regimen is not None
             ),
             "tiers": tiers,
+            "unproposed": charting.unproposed(check.advice, tiers.undecided),
             "baseline_done": charting.baseline_progress(tiers.baseline, check.book),
         }
     return render(request, "chart.html", context)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from django.db import connection
+from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -20,14 +21,26 @@ from tacroweb.accounts.models import Clinic
 from tacroweb.accounts.roles import Role
 from tacroweb.templatetags.quantities import clinical_date
 from tests.factories import a_clinic, a_patient, by_system, recorded, takes
-from tests.roof.conftest import ago, dose, hold, on_tacrolimus, reviewed, trough
+from tests.roof.conftest import (
+    ago,
+    dose,
+    hold,
+    on_tacrolimus,
+    reviewed,
+    serum_tested,
+    trough,
+)
 
 Browse = Callable[..., Client]
 
 
 def chart(client: Client, patient: Patient, query: str = "") -> str:
     """The words of the chart, without markup."""
-    response = client.get(f"/patients/{patient.public_id}/{query}")
+    return words(client.get(f"/patients/{patient.public_id}/{query}"))
+
+
+def words(response: HttpResponse) -> str:
+    """The words of a page, without markup."""
     assert response.status_code == 200
     text = re.sub(r"<[^>]+>", " ", response.content.decode())
     return " ".join(html.unescape(text).replace("\N{NO-BREAK SPACE}", " ").split())
@@ -45,6 +58,61 @@ def test_an_azole_started_asks_for_one_third_with_its_sum_and_source(
     assert "Review dose" in page
     assert "Raises the level: strong inhibitor (azole)" in page
     assert "Nothing critical" not in page
+
+
+def test_no_change_is_said_only_where_nothing_asks_for_a_decision(
+    clinic: Clinic, browse: Browse
+) -> None:
+    patient = on_tacrolimus(clinic, days=20)
+    trough(patient, "7.0", days=3)
+    client = browse(Role.PRESCRIBER)
+    page = chart(client, patient)
+    assert "No number is proposed: 2 findings below ask for your decision." in page
+    assert "No change of dose is proposed" not in page
+    serum_tested(patient)
+    assert "No change of dose is proposed." in chart(client, patient)
+    record_event(
+        patient=patient,
+        kind="MYOCARDIAL_HYPERTROPHY",
+        started_on=ago(1).date(),
+        at=ago(1),
+        by=by_system(clinic),
+    )
+    page = chart(client, patient)
+    assert "reduce tacrolimus or stop it. The protocol gives no number" in page
+    assert "No number is proposed: 1 finding below asks for a decision on the dose." in page
+    assert "No change of dose is proposed" not in page
+    order = dose(patient, "2", at=timezone.now())
+    assert "No change of dose is proposed." in chart(client, patient)
+    url = f"/patients/{patient.public_id}/assessments/{order.assessment.public_id}/"
+    page = words(client.get(url))
+    assert "No number is proposed: 1 finding below asks for your decision." in page
+    assert "No change of the dose is proposed" not in page
+
+
+def test_a_level_that_changes_no_dose_asks_for_no_decision_on_it(
+    clinic: Clinic, browse: Browse
+) -> None:
+    patient = on_tacrolimus(clinic, days=20)
+    serum_tested(patient)
+    trough(patient, "12.0", days=3)
+    dose(patient, "2", at=ago(1))
+    page = chart(browse(Role.PRESCRIBER), patient)
+    assert "It changes no dose" in page
+    assert "No change of dose is proposed." in page
+
+
+def test_a_lesser_finding_that_asks_for_less_is_no_agreement_with_the_dose(
+    clinic: Clinic, browse: Browse
+) -> None:
+    patient = on_tacrolimus(clinic, days=20)
+    serum_tested(patient)
+    trough(patient, "7.0", days=3)
+    recorded(patient, "creatinine", "1.3", "mg/dL", ago(0))
+    page = chart(browse(Role.PRESCRIBER), patient)
+    assert "Renal dysfunction, stage R1" in page
+    assert "No number is proposed: 1 finding below asks for a decision on the dose." in page
+    assert "No change of dose is proposed" not in page
 
 
 def test_looking_writes_nothing(clinic: Clinic, browse: Browse) -> None:
