@@ -12,7 +12,7 @@ from django.urls import reverse
 from dosing.checks import Answer, AnswerReason
 from dosing.companion.steps import STEP_OF_FINDING, in_order_of_steps
 from dosing.forms import AnswerFields, AnsweringForm
-from dosing.models import Assessment
+from dosing.models import Assessment, Decision
 from dosing.rules import casefile
 from dosing.rules.engine.quantities import shown
 from dosing.rules.engine.starting import weight_kg
@@ -99,6 +99,13 @@ def nothing_proposed(undecided: int, asked: str) -> str:
     """What stands in place of a proposal where so many findings ask for what no number gives."""
     asking = "1 finding below asks" if undecided == 1 else f"{undecided} findings below ask"
     return f"No number is proposed: {asking} {asked}."
+
+
+def decision_words(decision: Decision, proposal: Any) -> str:
+    """The decision in words; only where something was proposed can a dose be another one."""
+    if decision == Decision.MODIFIED and not proposal:
+        return "Nothing was proposed"
+    return str(decision.label)
 
 
 def per_kg(made: Assessment, total_mg: Any) -> str:

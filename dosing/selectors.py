@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from dosing.models import (
     Assessment,
@@ -27,6 +27,8 @@ from tacroweb.accounts.models import Clinic
 
 # The long texts: fetched where they are read, not with every row of a list.
 _OF_ORDER = ("assessment__case_text", "assessment__advice_text", "assessment__rule_book__text")
+# How a stored answer without a proposal ends: canonical JSON, keys sorted, no spaces.
+NOTHING_PROPOSED = '"proposal":null,"rule_book":'
 ON_THERAPY = (RegimenStatus.ACTIVE, RegimenStatus.HELD)
 
 
@@ -75,10 +77,14 @@ def last_order(patient: Patient) -> DoseOrder | None:
 
 
 def orders_of(patient: Patient) -> QuerySet[DoseOrder]:
-    """Every order of the patient, newest first, with regimen, assessment, book and signature."""
+    """Every order of the patient, newest first, with regimen, assessment, book and signature.
+
+    Each says as `nothing_proposed` whether its assessment proposed nothing.
+    """
     return (
         DoseOrder.objects.filter(regimen__patient=patient)
         .select_related("regimen", "assessment__rule_book", "signature")
+        .annotate(nothing_proposed=Q(assessment__advice_text__contains=NOTHING_PROPOSED))
         .defer(*_OF_ORDER)
         .order_by("-since", "-pk")
     )

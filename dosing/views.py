@@ -50,6 +50,7 @@ from dosing.pages import (
     answer_in_words,
     assessment_or_404,
     chart_of,
+    decision_words,
     finding_card,
     findings_of,
     given_answers,
@@ -384,7 +385,7 @@ def _summary(
             )
         )
     rows.append(("Reason", prescription.reason))
-    rows.append(("Decision", reviewed.decision.label))
+    rows.append(("Decision", decision_words(reviewed.decision, made.advice["proposal"])))
     rows.append(("Rule book", made.rule_book.version))
     return rows
 

@@ -11,7 +11,7 @@ from django.db.models import OuterRef, Q, Subquery
 from dosing.checks import NEEDS_ANSWER
 from dosing.models import Assessment, DoseOrder, Meaning, Regimen, RegimenStatus, SignedOrder
 from dosing.rules.engine.rows import Severity
-from dosing.selectors import ON_THERAPY
+from dosing.selectors import NOTHING_PROPOSED, ON_THERAPY
 from patients.models import Patient
 from tacroweb.accounts.models import Clinic
 from tacroweb.chart import answered_in
@@ -46,9 +46,8 @@ def waiting_for_a_decision(clinic: Clinic, *, limit: int) -> list[Waiting]:
     on_therapy = Regimen.objects.filter(patient__clinic=clinic, status__in=ON_THERAPY)
     asking = (
         Assessment.objects.filter(pk__in=on_therapy.values(newest=Subquery(newest[:1])))
-        # The stored answer is canonical JSON: keys sorted, no spaces.
         .filter(
-            ~Q(advice_text__contains='"proposal":null,"rule_book":')
+            ~Q(advice_text__contains=NOTHING_PROPOSED)
             | Q(advice_text__contains='"severity":"STOP"')
             | Q(advice_text__contains='"severity":"WARN"')
         )

@@ -11,7 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from dosing.models import Assessment
+from dosing.models import Assessment, DoseOrder
 from dosing.rules.engine.facts import TACROLIMUS_LEVEL
 from dosing.rules.models import RuleBook, RuleBookStatus
 from monitoring.models import MonitoringTask
@@ -113,6 +113,26 @@ def test_a_lesser_finding_that_asks_for_less_is_no_agreement_with_the_dose(
     assert "Renal dysfunction, stage R1" in page
     assert "No number is proposed: 1 finding below asks for a decision on the dose." in page
     assert "No change of dose is proposed" not in page
+
+
+def test_an_order_departs_from_a_proposal_only_where_there_was_one(
+    clinic: Clinic, browse: Browse
+) -> None:
+    patient = on_tacrolimus(clinic, days=20)
+    serum_tested(patient)
+    free = dose(patient, "2.5", at=ago(15))
+    trough(patient, "12.0", days=3)
+    other = dose(patient, "2", at=ago(1))
+    client = browse(Role.PRESCRIBER)
+
+    def why(order: DoseOrder) -> str:
+        return words(client.get(f"/patients/{patient.public_id}/orders/{order.public_id}/"))
+
+    # Of the three orders the first and the last had a proposal, and departed from it.
+    assert chart(client, patient).count("Other than proposed") == 2
+    assert "Decision Nothing was proposed" in why(free)
+    assert "Other than proposed" not in why(free)
+    assert "Decision Other than proposed" in why(other)
 
 
 def test_looking_writes_nothing(clinic: Clinic, browse: Browse) -> None:
