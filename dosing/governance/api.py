@@ -44,7 +44,6 @@ from dosing.rules.services import (
 from dosing.tasks import compute_impact
 from tacroweb.accounts.access import access_of
 from tacroweb.accounts.roles import Permission
-from tacroweb.api import Page
 from tacroweb.fields import InstantStringField, StrictKeys
 from tacroweb.numbers import format_decimal
 
@@ -292,9 +291,8 @@ class RuleBookViewSet(
         """The patients of the caller's clinic in the newest impact, those who could not be assessed
         first; none for who only reads the rules."""
         named = named_differences(self._newest_impact(), access_of(request))
-        pages = Page()
-        listed = pages.paginate_queryset(named, request, view=self)
-        return pages.get_paginated_response(ImpactDifferenceSerializer(listed, many=True).data)
+        listed: Any = self.paginate_queryset(named)  # type: ignore[arg-type]  # rows of the book
+        return self.get_paginated_response(ImpactDifferenceSerializer(listed, many=True).data)
 
     @extend_schema(request=None, responses={202: ImpactSerializer})
     @impact.mapping.post

@@ -77,8 +77,12 @@ class LocalForm(ApproveForm):
 
     def __init__(self, user: User, *args: Any, blank: bool, **kwargs: Any) -> None:
         super().__init__(user, *args, **kwargs)
-        if not blank:
-            del self.fields["low"], self.fields["high"]
+        for name, end in (("low", "lower"), ("high", "upper")):
+            if blank:
+                told = f"Give the {end} end of your clinic’s target."
+                self.fields[name].error_messages["required"] = told
+            else:
+                del self.fields[name]
 
 
 class CaseForm(forms.Form):

@@ -121,6 +121,7 @@ def test_a_clinic_decides_on_a_number_that_the_book_leaves_blank(
     page.get_by_label("From").fill("5")
     page.get_by_label("To", exact=True).fill("7")
     page.get_by_label("Why it holds at your clinic").fill("Board of 3 March")
+    page.get_by_label("Your password").fill(site.password)
     page.get_by_role("button", name=re.compile("Approve for")).click()
     expect(page.get_by_role("status").first).to_contain_text("approved")
     page.goto("/rules/change/try/")

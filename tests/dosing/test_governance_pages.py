@@ -465,6 +465,8 @@ def test_a_clinic_gives_the_number_that_the_book_leaves_blank(
     }
     for wrong in ({"low": "7", "high": "5"}, {"low": ""}, {"password": "no"}, {"reason": ""}):
         assert client.post(address, given | wrong).status_code == 422, wrong
+    blank = client.post(address, given | {"low": ""}).content.decode()
+    assert "Give the lower end of your clinic’s target." in blank
     assert client.post(address, given | {"act": "else"}).status_code == 404
     assert not LocalApproval.objects.exists()
     assert client.post(address, given).status_code == 302
