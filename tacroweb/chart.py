@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -33,6 +33,7 @@ from tacroweb.levels import (
     midnight,
     recent_time_in_target,
 )
+from tacroweb.numbers import format_decimal
 from tacroweb.templatetags.components import UNITS
 from tacroweb.templatetags.quantities import (
     NOT_KNOWN,
@@ -79,6 +80,8 @@ EFFECTS: dict[DrugClass, tuple[str, str, Kind]] = {
     DrugClass.GRAPEFRUIT: ("Raises the level: avoid", "critical", "other"),
     DrugClass.CONTRAINDICATED: ("Not to be combined with tacrolimus", "critical", "other"),
 }
+# What a rule of a drug outside these classes says of the level.
+_MAY = {"RAISES": "May raise the level", "LOWERS": "May lower the level"}
 HOLDS: tuple[str, str, Kind] = ("Raises the level: tacrolimus is held", "critical", "other")
 
 
@@ -91,6 +94,14 @@ class Medicine:
     effects: tuple[tuple[str, str], ...]
     kind: Kind | None
     companion: CompanionOrder | None = None
+    elsewhere: bool = False
+
+    @property
+    def unnamed(self) -> str:
+        """What is said of one without an effect: a rule of another kind, as of potassium, may still
+        ask for care."""
+        words = "No interaction rule in force names it"
+        return f"{words}; another rule does" if self.elsewhere else words
 
     @property
     def name(self) -> str:
@@ -132,10 +143,11 @@ def medicine(
 ) -> Medicine:
     """What the rule book says of this drug: its class, a hold, nothing, or that nobody can say.
 
-    The effect is empty only where book and vocabulary know the drug and name no effect.
+    The effect is empty only where the vocabulary knows the drug and no interaction rule names it.
     `companion` is the order in force that it is taken by, if one is.
     """
     taken = row.stopped_on is None or row.stopped_on > today
+    elsewhere = False
     known: list[tuple[str, str, Kind]] = []
     said: list[tuple[str, str]] = []
     if row.drug is None:
@@ -146,12 +158,15 @@ def medicine(
         said.append((f"None by this route ({row.get_route_display().lower()})", "neutral"))
     else:
         for name in row.drug.ingredients.splitlines() or [row.drug.generic_name]:
+            elsewhere = elsewhere or name in book.index.groups_of
             started = book.index.interactions.get((name, "STARTED"))
             if started is not None and started.act is DoseAct.HOLD:
                 known.append(HOLDS)
             drug_class, _ = book.index.drug_classes.get(name, (None, False))
             if drug_class in EFFECTS:
                 known.append(EFFECTS[drug_class])
+            elif started is not None and started.act is not DoseAct.HOLD:
+                known.append((_MAY[started.effect], "warning", "other"))
     said += [(words, tone) for words, tone, _ in known]
     kinds = [kind for _, _, kind in known]
     acting = [kind for kind in kinds if kind != "other"] or kinds
@@ -161,6 +176,7 @@ def medicine(
         effects=tuple(dict.fromkeys(said)),
         kind=acting[0] if acting else None,
         companion=companion,
+        elsewhere=elsewhere,
     )
 
 
@@ -323,10 +339,12 @@ def _asks_for_less(found: Finding) -> bool:
 def unproposed(advice: Advice, undecided: Sequence[Finding]) -> str:
     """What stands in place of a proposal while tacrolimus is given: "no change" only if nothing
     asks for one, and everything could be checked."""
-    if less := sum(_asks_for_less(found) for found in undecided):
-        return nothing_proposed(less, "for a decision on the dose")
     if undecided:
-        return nothing_proposed(len(undecided), "for your decision")
+        less = sum(_asks_for_less(found) for found in undecided)
+        if less == len(undecided):
+            return nothing_proposed(less, "for a decision on the dose")
+        of_them = f", {less} of them on the dose" if less else ""
+        return nothing_proposed(len(undecided), f"for your decision{of_them}")
     if advice.outcome is Outcome.COULD_NOT_CHECK:
         return "No number is proposed, and not everything could be checked: read the findings."
     if advice.outcome is Outcome.OUTSIDE_PROTOCOL:
@@ -334,12 +352,19 @@ def unproposed(advice: Advice, undecided: Sequence[Finding]) -> str:
     return "No change of dose is proposed."
 
 
+_STORED_PLACES = 8  # of a result's value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The newest value of one analyte and the one before it."""
+    """The newest value of one analyte and the one before it; a level with its place in the target.
+
+    A level is judged by the target of its time, so that row, tile and timeline say the same.
+    """
 
     newest: Observation
     before: Observation | None
+    level: PlacedLevel | None = None
 
     @property
     def converted(self) -> str:
@@ -348,23 +373,53 @@ class Result:
         unit = row.analyte.canonical_unit
         if row.unit_entered == unit or row.entered == as_reported(row):
             return ""
-        return quantity(as_reported(row), unit)
+        return quantity(f"{row.comparator}{self._told_apart()}", unit)
+
+    def _told_apart(self) -> str:
+        """The converted value, rounded no further than it stays on its side of the range."""
+        value, limits = self.newest.value, self._limits
+        for places in range(2, _STORED_PLACES):
+            text = shown(value, at_most=places)
+            if all(_side(Decimal(text), end) == _side(value, end) for end in limits):
+                return text
+        return format_decimal(value)
+
+    @property
+    def _limits(self) -> list[Decimal]:
+        """The ends of the range that the value is judged by."""
+        analyte = self.newest.analyte
+        if self.level is not None and self.level.target is not None:
+            return [self.level.target.low, self.level.target.high]
+        ends = (analyte.reference_low, analyte.reference_high)
+        return [end for end in ends if end is not None]
 
     @property
     def range_words(self) -> str:
-        """The reference range, with its unit if that is not the result's; "" if none is kept."""
+        """The range with the digits it is kept with, and its unit if that is not the result's: a
+        level's target, any other's reference range; "" if there is none."""
         analyte = self.newest.analyte
         low, high = analyte.reference_low, analyte.reference_high
-        if low is not None and high is not None:
-            words = f"{shown(low)} to {shown(high)}"
+        limits = [format_decimal(end) for end in self._limits]
+        if self.level is not None and self.level.target is not None:
+            words = f"target {limits[0]} to {limits[1]}"
+        elif low is not None and high is not None:
+            places = max(len(end.partition(".")[2]) for end in limits)
+            words = " to ".join(shown(end, at_least=places, at_most=places) for end in (low, high))
         elif high is not None:
-            words = f"up to {shown(high)}"
+            words = f"up to {limits[0]}"
         elif low is not None:
-            words = f"from {shown(low)}"
+            words = f"from {limits[0]}"
         else:
             return ""
         unit = analyte.canonical_unit
         return words if unit == self.newest.unit_entered else f"{words} {printed_unit(unit)}"
+
+    @property
+    def doubt(self) -> str:
+        """Why a level is not placed in the target, as the tile says it; "" for any other result."""
+        if self.level is None or self.level.status != "doubtful":
+            return ""
+        return f"{STATUS_WORDS[self.level.status]}, {self.level.note}"
 
     @property
     def before_words(self) -> str:
@@ -378,10 +433,13 @@ class Result:
 
     @property
     def flag(self) -> str:
-        """ "low" or "high" against the reference range, by the engine's reading of comparators.
+        """ "low" or "high" against the reference range, by the engine's reading of comparators; of
+        a level where it stands to its target.
 
         It is read of the stored value: a result has its flag where the check of the patient fails.
         """
+        if self.level is not None:
+            return {"below": "below target", "above": "above target"}.get(self.level.status, "")
         analyte, row = self.newest.analyte, self.newest
         seen = trough.values(
             Level(
@@ -400,6 +458,11 @@ class Result:
         return ""
 
 
+def _side(value: Decimal, end: Decimal) -> int:
+    """Below (-1), at (0) or above (1) an end of a range."""
+    return int(value.compare(end))
+
+
 def latest_results(rows: Iterable[Observation]) -> list[Result]:
     """One line an analyte, the last day first; `rows` are newest first."""
     newest: dict[int, Observation] = {}
@@ -411,6 +474,12 @@ def latest_results(rows: Iterable[Observation]) -> list[Result]:
             before.setdefault(row.analyte_id, row)
     ordered = sorted(newest.values(), key=lambda row: (-row.drawn_at.toordinal(), row.analyte_id))
     return [Result(newest=row, before=before.get(row.analyte_id)) for row in ordered]
+
+
+def with_target(results: Iterable[Result], placed: Sequence[PlacedLevel]) -> list[Result]:
+    """The results with the place of the level among them; `placed` is newest first."""
+    places = {each.row.pk: each for each in placed[:1]}
+    return [replace(each, level=places.get(each.newest.pk)) for each in results]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

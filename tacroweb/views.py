@@ -193,6 +193,7 @@ def chart(request: HttpRequest, patient: uuid.UUID) -> HttpResponse:
         span = SPANS.get(request.GET.get("span", ""))
         tiers = charting.tiers(check.advice, check.book, order)
         context |= {
+            "results": charting.with_target(results, placed),
             "target": targets[-1] if regimen else None,
             "tile_level": charting.level_tile(placed),
             "tile_in_target": charting.in_target_tile(placed, targets[-1] if regimen else None, at),

@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 from django.db import connection
@@ -11,11 +12,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from dosing.models import Assessment, DoseOrder
+from dosing.models import Assessment, DoseOrder, Regimen
 from dosing.rules.engine.facts import TACROLIMUS_LEVEL
 from dosing.rules.models import RuleBook, RuleBookStatus
 from monitoring.models import MonitoringTask
-from patients.models import Observation, Patient
+from patients.models import Analyte, Observation, Patient
 from patients.services import record_event
 from tacroweb.accounts.models import Clinic
 from tacroweb.accounts.roles import Role
@@ -90,6 +91,22 @@ def test_no_change_is_said_only_where_nothing_asks_for_a_decision(
     assert "No change of the dose is proposed" not in page
 
 
+def test_of_several_findings_it_is_said_how_many_ask_about_the_dose(
+    clinic: Clinic, browse: Browse
+) -> None:
+    patient = on_tacrolimus(clinic, days=20)
+    trough(patient, "7.0", days=3)
+    record_event(
+        patient=patient,
+        kind="MYOCARDIAL_HYPERTROPHY",
+        started_on=ago(1).date(),
+        at=ago(1),
+        by=by_system(clinic),
+    )
+    page = chart(browse(Role.PRESCRIBER), patient)
+    assert "3 findings below ask for your decision, 1 of them on the dose." in page
+
+
 def test_a_level_that_changes_no_dose_asks_for_no_decision_on_it(
     clinic: Clinic, browse: Browse
 ) -> None:
@@ -133,6 +150,71 @@ def test_an_order_departs_from_a_proposal_only_where_there_was_one(
     assert "Decision Nothing was proposed" in why(free)
     assert "Other than proposed" not in why(free)
     assert "Decision Other than proposed" in why(other)
+
+
+def test_a_result_is_printed_so_that_it_reads_on_its_side_of_the_range(
+    clinic: Clinic, browse: Browse
+) -> None:
+    patient = on_tacrolimus(clinic)
+    Analyte._base_manager.filter(key="creatinine").update(reference_low=Decimal("0.7"))
+    recorded(patient, "creatinine", "61.8", "umol/L", ago(1))
+    recorded(patient, "potassium", "3.4999", "mmol/L", ago(1))
+    page = chart(browse(Role.NURSE), patient)
+    assert "low 61.8 µmol/L 0.699 mg/dL 0.7 to 1.2 mg/dL" in page
+    assert "low 3.4999 mmol/L 3.5 to 5.0" in page
+
+
+@pytest.mark.parametrize(
+    ("value", "hours", "said"),
+    [
+        ("12.0", "12", "above target 12.0 ng/mL target 5 to 10"),
+        ("8.0", "12", "Tacrolimus level 8.0 ng/mL target 5 to 10"),
+        ("4.9", "12", "below target 4.9 ng/mL target 5 to 10"),
+        ("12.0", "4", "12.0 ng/mL target 5 to 10 timing in doubt, 4 h after the dose"),
+    ],
+)
+def test_the_level_stands_with_its_target_among_the_results(
+    clinic: Clinic, browse: Browse, value: str, hours: str, said: str
+) -> None:
+    patient = on_tacrolimus(clinic)
+    trough(patient, value, days=5, hours=hours)
+    assert said in chart(browse(Role.NURSE), patient)
+
+
+def test_the_own_target_of_the_patient_stands_among_the_results(
+    clinic: Clinic, browse: Browse
+) -> None:
+    patient = on_tacrolimus(clinic)
+    Regimen._base_manager.filter(patient=patient).update(
+        target_low_ng_per_ml=Decimal(4),
+        target_high_ng_per_ml=Decimal(6),
+        target_reason="Renal dysfunction.",
+    )
+    trough(patient, "7.0", days=5)
+    assert "above target 7.0 ng/mL target 4 to 6" in chart(browse(Role.NURSE), patient)
+
+
+def test_a_drug_without_an_interaction_rule_is_said_to_have_none(
+    clinic: Clinic, browse: Browse
+) -> None:
+    patient = on_tacrolimus(clinic)
+    takes(patient, "lisinopril", ago(3).date(), at=ago(2))
+    takes(patient, "azathioprine", ago(3).date(), at=ago(2))
+    page = chart(browse(Role.PRESCRIBER), patient)
+    assert re.search(r"Azathioprine Not known No interaction rule in force names it (?!;)", page)
+    assert "No interaction rule in force names it; another rule does" in page
+    assert "None in the rule book" not in page
+    assert "Stop lisinopril" in page
+    assert "Stop tacrolimus" in page
+
+
+def test_a_button_says_for_the_eye_what_it_ends(clinic: Clinic, browse: Browse) -> None:
+    patient = on_tacrolimus(clinic)
+    takes(patient, "lisinopril", ago(3).date(), at=ago(2))
+    response = browse(Role.PRESCRIBER).get(f"/patients/{patient.public_id}/")
+    seen = re.sub(r'<span class="sr-only">[^<]*</span>', "", response.content.decode())
+    assert re.search(r">Stop lisinopril</a>", seen)
+    assert not re.search(r">\s*Stop\s*</a>", seen)
 
 
 def test_looking_writes_nothing(clinic: Clinic, browse: Browse) -> None:
