@@ -14,11 +14,11 @@ from django.db import models
 from django.db.models import F, Q
 
 from dosing.rules.engine import facts, rows
+from dosing.rules.words import words as in_words
 from tacroweb.accounts.models import Clinic
 from tacroweb.audit.append_only import Hold
 from tacroweb.audit.models import RemovableModel, TrackedModel
 from tacroweb.numbers import NumberError, format_decimal, parse_decimal
-from tacroweb.templatetags.components import ORIGINS, SEVERITIES
 
 PARTED_BY = ", "
 
@@ -150,12 +150,8 @@ STEPS = (
 
 def words(kind: type[Enum]) -> list[tuple[str, str]]:
     """The members of an enumeration of the engine as choices; a severity is kept by its name."""
-    stored = [each.name if issubclass(kind, rows.Severity) else str(each.value) for each in kind]
-    if issubclass(kind, rows.Severity):
-        return [(value, SEVERITIES[value][1]) for value in stored]
-    if issubclass(kind, rows.Origin):
-        return [(value, ORIGINS[value]) for value in stored]
-    return [(value, value.replace("_", " ").capitalize()) for value in stored]
+    by_name = issubclass(kind, rows.Severity)
+    return [(each.name if by_name else str(each.value), in_words(each)) for each in kind]
 
 
 def check_list(text: str) -> None:
