@@ -25,6 +25,7 @@ from tacroweb.accounts.access import access_of
 
 NEEDS_APPROVAL = " Needs local approval."
 Card = dict[str, Any]
+Cards = list[tuple[Card, AnswerFields]]
 
 
 def patient_or_404(request: HttpRequest, public_id: uuid.UUID) -> Patient:
@@ -73,15 +74,15 @@ def finding_card(finding: Mapping[str, Any], proposal: Any) -> Card:
 
 def findings_of(made: Assessment, form: AnsweringForm) -> dict[str, Any]:
     """The findings in the page's tiers: critical ones and cautions with their inputs, others."""
-    cards: list[tuple[Card, AnswerFields]] = [
+    cards: Cards = [
         (finding_card(each.question.finding, form.proposal), each) for each in form.answer_fields()
     ]
     critical = [row for row in cards if not row[1].question.acknowledge]
-    undecided = sum(card["proposal"] is None for card, _ in critical)
+    cautions = [row for row in cards if row[1].question.acknowledge]
     return {
         "critical": critical,
-        "unproposed": nothing_proposed(undecided, "for your decision") if undecided else "",
-        "cautions": [row for row in cards if row[1].question.acknowledge],
+        "unproposed": _unproposed(critical, cautions),
+        "cautions": cautions,
         "others": in_order_of_steps(
             finding_card(finding, form.proposal)
             for finding in made.advice["findings"]
@@ -93,6 +94,17 @@ def findings_of(made: Assessment, form: AnsweringForm) -> dict[str, Any]:
             if finding["severity"] == "INFO"
         ],
     }
+
+
+def _unproposed(critical: Cards, cautions: Cards) -> str:
+    """What stands in place of a proposal; "" where no finding asks for what no number gives.
+
+    A stored finding does not say whether it asks for less, so each that wants a word counts.
+    """
+    for cards, asked in ((critical, "for your decision"), (cautions, "to be acknowledged")):
+        if count := sum(card["proposal"] is None for card, _ in cards):
+            return nothing_proposed(count, asked)
+    return ""
 
 
 def nothing_proposed(undecided: int, asked: str) -> str:

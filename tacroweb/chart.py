@@ -100,8 +100,8 @@ class Medicine:
     def unnamed(self) -> str:
         """What is said of one without an effect: a rule of another kind, as of potassium, may still
         ask for care."""
-        words = "No interaction rule in force names it"
-        return f"{words}; another rule does" if self.elsewhere else words
+        words = "No interaction rule in force"
+        return f"{words}; other rules name it" if self.elsewhere else words
 
     @property
     def name(self) -> str:

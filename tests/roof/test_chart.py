@@ -12,16 +12,17 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from dosing.models import Assessment, DoseOrder, Regimen
+from dosing.models import Assessment, DoseOrder, Intent, Regimen
 from dosing.rules.engine.facts import TACROLIMUS_LEVEL
 from dosing.rules.models import RuleBook, RuleBookStatus
+from dosing.services import assess_patient
 from monitoring.models import MonitoringTask
 from patients.models import Analyte, Observation, Patient
 from patients.services import record_event
 from tacroweb.accounts.models import Clinic
 from tacroweb.accounts.roles import Role
 from tacroweb.templatetags.quantities import clinical_date
-from tests.factories import a_clinic, a_patient, by_system, recorded, takes
+from tests.factories import a_clinic, a_patient, a_signature, by_system, recorded, takes
 from tests.roof.conftest import (
     ago,
     dose,
@@ -128,6 +129,11 @@ def test_a_lesser_finding_that_asks_for_less_is_no_agreement_with_the_dose(
     recorded(patient, "creatinine", "1.3", "mg/dL", ago(0))
     page = chart(browse(Role.PRESCRIBER), patient)
     assert "Renal dysfunction, stage R1" in page
+    at = timezone.now()
+    made = assess_patient(patient=patient, intent=Intent.REVIEW, at=at, by=a_signature(clinic))
+    url = f"/patients/{patient.public_id}/assessments/{made.public_id}/"
+    seen = words(browse(Role.PRESCRIBER).get(url))
+    assert re.search(r"No number is proposed: \d+ findings below ask to be acknowledged\.", seen)
     assert "No number is proposed: 1 finding below asks for a decision on the dose." in page
     assert "No change of dose is proposed" not in page
 
@@ -201,8 +207,8 @@ def test_a_drug_without_an_interaction_rule_is_said_to_have_none(
     takes(patient, "lisinopril", ago(3).date(), at=ago(2))
     takes(patient, "azathioprine", ago(3).date(), at=ago(2))
     page = chart(browse(Role.PRESCRIBER), patient)
-    assert re.search(r"Azathioprine Not known No interaction rule in force names it (?!;)", page)
-    assert "No interaction rule in force names it; another rule does" in page
+    assert re.search(r"Azathioprine Not known No interaction rule in force (?!;)", page)
+    assert "No interaction rule in force; other rules name it" in page
     assert "None in the rule book" not in page
     assert "Stop lisinopril" in page
     assert "Stop tacrolimus" in page
