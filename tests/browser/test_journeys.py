@@ -167,7 +167,9 @@ def test_j1_a_trough_above_the_target_leads_to_a_lower_dose(
     page.get_by_role("button", name="Review").click()
     sign(page, site, "Sign and change")
     assert tile(page, "Current dose") != before
-    expect(page.get_by_role("main")).to_contain_text("No change of dose is proposed")
+    # Serum tests of this patient are overdue: they ask for a word, the level for no further dose.
+    expect(page.locator("#advice")).to_contain_text("No number is proposed: 2 findings below ask")
+    expect(page.locator("#advice")).to_contain_text("It changes no dose")
 
 
 def test_j2_voriconazole_asks_for_one_third_and_the_audit_tells_why(
@@ -260,10 +262,10 @@ def test_the_other_pages_are_fit_for_everybody(sign_in: SignIn, check_page: Chec
         check_page(page, path.replace("/", "-").strip("-"))
     open_chart(page, "Ferreira")
     check_page(page, "chart-held")
-    for link in ("Record", "Stop"):
+    for link in ("Record", "Stop tacrolimus"):
         page.get_by_role("link", name=link, exact=True).first.click()
         expect(page.get_by_role("heading", level=1)).to_be_visible()
-        check_page(page, link.lower())
+        check_page(page, link.split()[0].lower())
         page.go_back()
 
 
