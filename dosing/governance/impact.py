@@ -132,11 +132,16 @@ def _cut_short(run: ImpactRun) -> str:
     """Why a run ends before its last patient; nothing where it may go on."""
     if run.book.status not in OPEN:
         return f"The rule book was {run.book.get_status_display().lower()} meanwhile."
+    edited = "The rule book was edited meanwhile: compute its impact again."
+    return edited if _edited(run, run.book) else ""
+
+
+def _edited(run: ImpactRun, book: RuleBook) -> bool:
+    """Whether the book says something else than when the run was asked for, or nothing any more."""
     try:
-        edited = content_sha256(run.book) != run.book_sha256
+        return content_sha256(book) != run.book_sha256
     except NoRuleBook:
-        edited = True
-    return "The rule book was edited meanwhile: compute its impact again." if edited else ""
+        return True
 
 
 def _compared(
@@ -210,7 +215,7 @@ def seen_impact(book: RuleBook) -> ImpactRun | None:
     run = newest_impact(book)
     if run is None or run.finished_at is None or run.cut_short:
         return None
-    if run.book_sha256 != content_sha256(book):
+    if _edited(run, book):
         return None
     return run if run.against.status == RuleBookStatus.PUBLISHED else None
 

@@ -415,6 +415,21 @@ def test_a_run_ends_when_its_draft_comes_to_contradict_itself(clinic: Clinic, ed
     assert "edited meanwhile" in run.cut_short
 
 
+def test_the_impact_of_a_draft_that_came_to_contradict_itself_is_of_an_earlier_state(
+    clinic: Clinic, editor: User
+) -> None:
+    book = with_a_quarter(editor)
+    computed(book)
+    row = Number.objects.get(book=book, code="MAX-MG-PER-DAY")
+    row.enabled = False
+    edit_row(row=row, by=for_all(editor))
+    for address in (IMPACT, WORKBENCH):
+        assert signed_in(editor).get(address).status_code == 200
+    assert "earlier state" in signed_in(editor).get(IMPACT).content.decode()
+    answer = signed_in(editor).get(f"/api/v1/rule-books/{book.version}/impact/")
+    assert answer.json()["up_to_date"] is False
+
+
 @pytest.mark.parametrize("name", ["lint_rules", "traceability", "assess_case"])
 def test_a_command_says_why_such_a_draft_cannot_be_read(contradictory: RuleBook, name: str) -> None:
     files = [str(ROOT / "tests/cases/voriconazole-started.json")] if name == "assess_case" else []
