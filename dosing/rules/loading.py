@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from dosing.rules import toml_book
 from dosing.rules.engine import rows, rulebook
-from dosing.rules.models import PARTED_BY, TABLES, RuleBook, RuleRow
+from dosing.rules.models import PARTED_BY, TABLES, RuleBook, RuleBookStatus, RuleRow
 from tacroweb.numbers import format_decimal
 from tacroweb.refusals import Refusal
 
@@ -36,13 +36,18 @@ def _settled(version: str, sha256: str) -> rulebook.RuleBook:
 
 
 def stored_book(row: RuleBook) -> rulebook.RuleBook:
-    """The book as it is stored at this moment: one query a table. Raises `NoRuleBook`."""
+    """The book as it is stored at this moment: one query a table.
+
+    Raises `NoRuleBook` for a draft, and `ValueError` for a settled book that was broken since.
+    """
     try:
         tables = {name: _read(model, row) for name, model in TABLES.items()}
         if row.sha256 and not any(tables.values()):
             return toml_book.read(row.text)
         return rulebook.RuleBook(version=row.version, title=row.title, **tables)
     except ValueError as error:
+        if row.status != RuleBookStatus.DRAFT:
+            raise  # it was a book when it was settled: nobody can mend it row by row
         raise NoRuleBook(
             f"The rows of rule book {row.version} contradict one another: {error}. Mend that row "
             "in the back office, or discard the draft."

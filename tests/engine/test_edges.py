@@ -1048,6 +1048,12 @@ def test_the_days_in_words_are_those_of_the_moments_offset(
         )
         for near in (morning, night)
     ]
+    # A result of the first day that answers the test after six months, and one of the day before.
+    second = next(row for row in book().due_tests if row.code == "RESPONSE-FVC-2")
+    first_day = datetime(2025, 6, 1, tzinfo=AT.tzinfo) + second.earliest_day * DAY
+    for drawn in (first_day + timedelta(hours=8), first_day - timedelta(hours=1)):
+        answered = case(regimen=settled, observations=(seen("fvc-percent", "70", at=drawn),))
+        given.append(answered)
     # Seven days by the calendar here, six by that of the other side of the date line.
     late, early = AT - 127 * DAY + timedelta(hours=14), AT - 120 * DAY - timedelta(hours=1)
     weekly = case(regimen=settled, observations=(level("7", at=late), level("7", at=early)))
@@ -1066,6 +1072,25 @@ def test_the_days_in_words_are_those_of_the_moments_offset(
             elsewhere.undo()
             time.tzset()
     assert abroad == at_home
+
+
+def test_before_the_first_dose_a_changed_azole_hides_no_other_drug() -> None:
+    """The azole's change says nothing before tacrolimus; what comes after it in the list does."""
+    changed_azole = drug(
+        "voriconazole",
+        LONG_AGO,
+        daily_dose_mg=Decimal(400),
+        dose_changed_on=YESTERDAY,
+        daily_dose_before_mg=Decimal(200),
+    )
+    for others in (
+        (changed_azole, drug("rifampin", TODAY)),
+        (drug("rifampin", TODAY), changed_azole),
+    ):
+        answer = advice(case(co_medications=others, **NO_REGIMEN))
+        said = " ".join(each.message for each in answer.findings)
+        assert "ifampin" in said
+        assert "oriconazole" in said
 
 
 def test_each_step_of_cyclophosphamide_is_said() -> None:
