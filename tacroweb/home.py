@@ -51,12 +51,15 @@ def waiting_for_a_decision(clinic: Clinic, *, limit: int) -> list[Waiting]:
             | Q(advice_text__contains='"severity":"STOP"')
             | Q(advice_text__contains='"severity":"WARN"')
         )
-        .select_related("patient")
         .order_by("-at", "-pk")
+        .values("pk")
     )
+    # Put in order by their keys alone: sorting must not carry the long texts of every patient.
+    whole = Assessment.objects.select_related("patient").defer("case_text").order_by("-at", "-pk")
     waiting: list[Waiting] = []
     for start in count(0, batch := 4 * limit):
-        found = {assessment.patient_id: assessment for assessment in asking[start : start + batch]}
+        asked = whole.filter(pk__in=asking[start : start + batch])
+        found = {assessment.patient_id: assessment for assessment in asked}
         orders = {
             order.regimen.patient_id: order
             for order in DoseOrder.objects.filter(
