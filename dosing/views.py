@@ -636,6 +636,7 @@ def why(request: HttpRequest, patient: uuid.UUID, order: uuid.UUID) -> HttpRespo
     ]
     context = of_patient(person, at=timezone.now()) | {
         "order": row,
+        "decision": decision_words(Decision(row.decision), advice["proposal"]),
         "product": product_words(terms.brand, terms.formulation),
         "reason": in_words(ReasonCode(row.reason_code), row.reason_text),
         "signature": getattr(row, "signature", None),

@@ -131,17 +131,23 @@ class ImpactDifferenceSerializer(serializers.ModelSerializer[ImpactDifference]):
         fields = ["patient", "old", "new", "failure"]
 
 
+class ImpactCountsSerializer(serializers.Serializer[Any]):
+    """How many would get another advice, of the caller's clinic and elsewhere, and how many of all
+    could not be assessed."""
+
+    own = serializers.IntegerField()
+    elsewhere = serializers.IntegerField()
+    failed = serializers.IntegerField()
+
+
 class ImpactSerializer(serializers.ModelSerializer[ImpactRun]):
-    """How far the impact is, and how many would get another advice: patients of the caller's
-    clinic, those elsewhere, and how many of all could not be assessed."""
+    """How far the impact is, and once it is done how many would get another advice."""
 
     against = serializers.CharField(source="against.version", read_only=True)
     started_at = InstantStringField(read_only=True)
     finished_at = InstantStringField(read_only=True, allow_null=True)
     up_to_date = serializers.SerializerMethodField()
-    own = serializers.SerializerMethodField()
-    elsewhere = serializers.SerializerMethodField()
-    failed = serializers.SerializerMethodField()
+    counts = serializers.SerializerMethodField()
 
     class Meta:
         model = ImpactRun
@@ -154,26 +160,15 @@ class ImpactSerializer(serializers.ModelSerializer[ImpactRun]):
             "done",
             "cut_short",
             "up_to_date",
-            "own",
-            "elsewhere",
-            "failed",
+            "counts",
         ]
-
-    def to_representation(self, run: ImpactRun) -> dict[str, Any]:
-        self._counts = impact_counts(run, self.context["access"])
-        return super().to_representation(run)
 
     def get_up_to_date(self, run: ImpactRun) -> bool:
         return seen_impact(run.book) == run
 
-    def get_own(self, run: ImpactRun) -> int:
-        return self._counts.own
-
-    def get_elsewhere(self, run: ImpactRun) -> int:
-        return self._counts.elsewhere
-
-    def get_failed(self, run: ImpactRun) -> int:
-        return self._counts.failed
+    @extend_schema_field(ImpactCountsSerializer)
+    def get_counts(self, run: ImpactRun) -> Any:
+        return ImpactCountsSerializer(impact_counts(run, self.context["access"])).data
 
 
 class BookStepSerializer(StrictKeys):

@@ -569,9 +569,7 @@ def approval(request: HttpRequest, code: str) -> HttpResponse:
     return render(request, "rules/approval.html", context, status=status)
 
 
-def _decide(
-    access: Access, code: str, withdrawn: LocalApproval | None, form: ApproveForm | LocalForm
-) -> str:
+def _decide(access: Access, code: str, withdrawn: LocalApproval | None, form: ApproveForm) -> str:
     typed = form.cleaned_data
     by, at = access.sign(typed["reason"]), timezone.now()
     if withdrawn is not None:
